@@ -1,0 +1,42 @@
+// Synchronisation of gradients: what a strategy (ddp, later fast_ddp, zero1, zero2) does between backward and the optimizer.
+//   begin(pass) .. [model: add_loss, open/ready per block] .. more passes .. finish()
+// Gradients are sums over loss terms; nothing is divided here. Only the last pass of a step communicates.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "core/nn/grad_sink.hpp"
+#include "core/nn/parameter.hpp"
+
+namespace viaduct {
+
+// What every rank learns of the whole step with the last bucket, without a collective of its own.
+struct StepTail {
+  double loss_sum = 0;       // over all loss terms
+  int64_t terms = 0;         // how many there were: the divisor
+  int64_t quarantined = 0;   // samples replaced
+  int64_t stop = 0;          // ranks that were asked to stop
+  int64_t nonfinite = 0;     // ranks that saw a loss that is not finite
+};
+
+class GradSync : public GradSink {
+ public:
+  // `mine`: this rank's flags for the step (quarantined, stop); added to the tail at the first pass.
+  virtual void begin(const StepTail& mine, bool last_pass) = 0;
+  // Every block of this rank is final on return. Throws, naming the blocks that were never reported or reported twice.
+  virtual StepTail finish() = 0;
+  // Seconds that finish() of the last step waited for communication that backward did not hide.
+  virtual double exposed_seconds() const = 0;
+};
+
+struct GradSyncOptions {
+  std::string strategy = "ddp";
+  double bucket_mb = 25;
+};
+std::unique_ptr<GradSync> make_grad_sync(const GradSyncOptions&, ParameterStore&, Communicator&);
+
+// A rank without samples in a pass reports every block all the same.
+void report_all(ParameterStore&, GradSink&);
+
+}  // namespace viaduct

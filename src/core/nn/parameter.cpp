@@ -1,0 +1,103 @@
+#include "core/nn/parameter.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/base/philox.hpp"
+
+namespace viaduct {
+
+Parameter& ParameterStore::add(std::string name, Shape shape, ParameterOptions options) {
+  expect(!values_, "parameters are registered before the store is materialized");
+  int64_t begin = size_;
+  size_ += align_up(shape.numel(), kAlignment);
+  return parameters_.emplace_back(Parameter{std::move(name), shape, options, {begin, begin + shape.numel()}, {}, {}});
+}
+
+Range ParameterStore::block(const std::string& name, const std::function<void()>& add_parameters) {
+  Range range{size_, size_};
+  add_parameters();
+  range.end = size_;
+  expect(!range.empty(), "a block has parameters");
+  blocks_.push_back(range);
+  block_names_.push_back(name);
+  return range;
+}
+
+void ParameterStore::materialize(Device device, DType dtype, bool with_gradients, const Allocate& allocate) {
+  int64_t covered = kTailSlot;
+  for (Range b : blocks_) expect(std::exchange(covered, b.end) == b.begin, "the blocks cover the store without gaps");
+  expect(covered == size_, "every parameter belongs to a block");
+  value_buffer_ = allocate(device, size_ * size_of(dtype));
+  values_ = value_buffer_.view(0, {size_}, dtype);
+  if (with_gradients) {
+    DType grad_dtype = dtype == DType::f64 ? DType::f64 : DType::f32;
+    grad_buffer_ = allocate(device, size_ * size_of(grad_dtype));
+    grads_ = grad_buffer_.view(0, {size_}, grad_dtype);
+  }
+  for (Parameter& p : parameters_) {
+    p.value = values(p.range).reshape(p.shape);
+    if (with_gradients) p.grad = grads(p.range).reshape(p.shape);
+  }
+}
+
+void ParameterStore::initialize(uint64_t seed) {
+  for (Parameter& p : parameters_) initialize(p, seed);
+}
+
+void ParameterStore::initialize(Parameter& p, uint64_t seed) {
+  if (p.value.device.is_meta()) return;
+  uint64_t key = seed;
+  for (char c : p.name) key = (key ^ uint8_t(c)) * 0x100000001b3ull;  // FNV-1a of the name
+  RandomSequence random(key, Draw::init);
+  auto draw = [&]() -> double {
+    if (p.options.init.kind == Init::Kind::ones) return p.options.init.scale;
+    if (p.options.init.kind == Init::Kind::zeros) return 0;
+    for (;;) {  // Box-Muller, cut at +-2 as torch's trunc_normal_ does
+      double radius = std::sqrt(-2 * std::log(1 - random.uniform())), angle = 2 * M_PI * random.uniform();
+      double x = radius * std::cos(angle) * p.options.init.scale;
+      if (std::abs(x) <= 2) return x;
+    }
+  };
+  dispatch(p.value.dtype, [&]<class T>() {
+    T* v = data<T>(p.value);
+    for (int64_t i = 0; i < p.value.numel(); ++i) v[i] = T(draw());
+  });
+}
+
+void ParameterStore::open(Range block, GradSink& sink) {
+  Tensor storage = sink.open(block);
+  for (Parameter& p : parameters_)
+    if (block.contains(p.range))
+      p.grad = storage.slice(p.range.begin - block.begin, p.range.end - block.begin).reshape(p.shape);
+}
+
+void ParameterStore::zero_gradients() {
+  if (trainable() && !grads_.device.is_meta()) std::memset(grads_.data, 0, size_t(grads_.bytes()));
+}
+
+Parameter& ParameterStore::find(const std::string& name) {
+  for (Parameter& p : parameters_)
+    if (p.name == name) return p;
+  fail(Exit::crash, "no parameter is named " + name);
+}
+
+const std::string& ParameterStore::block_name(Range range) const {
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    if (blocks_[i] == range) return block_names_[i];
+  fail(Exit::crash, fmt::format("no block is [{}, {})", range.begin, range.end));
+}
+
+std::string ParameterStore::describe(int64_t element) const {
+  for (const Parameter& p : parameters_)
+    if (element >= p.range.begin && element < p.range.end) return p.name;
+  return element < kTailSlot ? "the step tail" : "padding";
+}
+
+int64_t ParameterStore::count() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters_) n += p.range.size();
+  return n;
+}
+
+}  // namespace viaduct
