@@ -1,0 +1,233 @@
+// What a run may be told. Every section lists its fields once; that list parses, checks, prints the help and writes the
+// effective config back. Command line beats file beats default.
+#pragma once
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace viaduct {
+
+// Which values a field takes.
+struct Rule {
+  std::vector<std::string> choices;                    // text: one of these; empty = free text
+  std::vector<std::string> later;                      // text: known, but not in this version
+  std::vector<std::pair<std::string, int64_t>> words;  // whole numbers with a name, such as auto
+  double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
+  bool open_low = false;  // low itself is not allowed
+};
+namespace rule {
+inline Rule text() { return {}; }
+inline Rule choice(std::vector<std::string> now, std::vector<std::string> later = {}) { return {now, later}; }
+inline Rule at_least(double low) { return {.low = low}; }
+inline Rule above(double low) { return {.low = low, .open_low = true}; }
+inline Rule between(double low, double high) { return {.low = low, .high = high}; }
+inline Rule at_least_or(double low, std::vector<std::pair<std::string, int64_t>> words) {
+  return {.words = std::move(words), .low = low};
+}
+}  // namespace rule
+
+struct ModelSection {
+  std::string arch = "vit";
+  std::string pretrained;
+  std::map<std::string, std::string> overrides;  // fields of the model's config.json, as text
+  template <class V>
+  void fields(V&& v) {
+    v("arch", arch, rule::choice({"vit"}, {"bridgetower"}), "architecture");
+    v("pretrained", pretrained, rule::text(),
+      "folder with config.json and model.safetensors, or a run folder; empty: random weights");
+  }
+};
+
+struct TaskSection {
+  std::string name = "classification";
+  template <class V>
+  void fields(V&& v) {
+    v("name", name, rule::choice({"classification"}, {"itm", "itc", "mlm", "distillation"}), "what is learnt");
+  }
+};
+
+struct DataSection {
+  std::string train, eval;
+  int64_t image_size = 0;
+  std::string image_pipeline = "hf";
+  int64_t workers = -1;
+  std::string augment = "default";
+  bool shuffle = true;
+  int64_t max_quarantined = 100;
+  template <class V>
+  void fields(V&& v) {
+    v("train", train, rule::text(),
+      "training images: a folder per class, or a folder with labels.csv (file, label, split)");
+    v("eval", eval, rule::text(), "held-out images: a folder as above, or a fraction of data.train such as 0.1");
+    v("image_size", image_size, rule::at_least_or(1, {{"model", 0}}), "side in pixels");
+    v("image_pipeline", image_pipeline, rule::choice({"hf"}, {"torchvision"}),
+      "whose resize and rounding to reproduce");
+    v("workers", workers, rule::at_least_or(0, {{"auto", -1}}),
+      "decoding threads of a rank; 0: in the training thread");
+    v("augment", augment, rule::choice({"default", "none"}), "default: random-resized-crop and flip, in training only");
+    v("shuffle", shuffle, rule::text(), "a new order every epoch; false: byte order of the paths");
+    v("max_quarantined", max_quarantined, rule::at_least(0), "unreadable images that a run replaces before it stops");
+  }
+};
+
+struct TrainSection {
+  double epochs = 3;
+  int64_t steps = 0, batch_size = 8, accumulate = 1;
+  std::string precision = "fp32";
+  double lr = 5e-5, warmup = 0;
+  std::string schedule = "linear";
+  double weight_decay = 0, clip_norm = 1.0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
+  int64_t seed = 42, eval_every = 0;
+  bool recompute = false;
+  template <class V>
+  void fields(V&& v) {
+    v("epochs", epochs, rule::above(0), "passes over the data; may be a fraction");
+    v("steps", steps, rule::at_least_or(1, {{"epochs", 0}}), "optimizer steps; a number beats train.epochs");
+    v("batch_size", batch_size, rule::at_least(1), "samples of a rank in one pass");
+    v("accumulate", accumulate, rule::at_least(1), "passes of a step");
+    v("precision", precision, rule::choice({"fp32", "bf16"}), "of activations and the compute copy of the weights");
+    v("lr", lr, rule::at_least(0), "learning rate");
+    v("warmup", warmup, rule::at_least(0), "steps; below 1 a fraction of all steps");
+    v("schedule", schedule, rule::choice({"linear", "cosine", "constant"}), "of the learning rate after the warm-up");
+    v("weight_decay", weight_decay, rule::at_least(0), "spares biases and layer norms");
+    v("clip_norm", clip_norm, rule::at_least(0), "largest global gradient norm; 0: no clipping");
+    v("adam_beta1", adam_beta1, rule::between(0, 1), "AdamW, first moment");
+    v("adam_beta2", adam_beta2, rule::between(0, 1), "AdamW, second moment");
+    v("adam_epsilon", adam_epsilon, rule::above(0), "AdamW, added to the root");
+    v("seed", seed, rule::at_least(0), "of order, augmentation, dropout and new weights");
+    v("eval_every", eval_every, rule::at_least_or(1, {{"epoch", 0}, {"never", -1}}), "steps between evaluations");
+    v("recompute", recompute, rule::text(), "recompute activations in backward: less memory, a third more time");
+  }
+};
+
+struct ParallelSection {
+  std::string strategy = "ddp";
+  double bucket_mb = 25;
+  std::string wire = "fp32", reduction = "fast";
+  double timeout_seconds = 60;
+  template <class V>
+  void fields(V&& v) {
+    v("strategy", strategy, rule::choice({"ddp"}, {"fast_ddp", "zero1", "zero2"}), "how ranks share gradients");
+    v("bucket_mb", bucket_mb, rule::above(0), "MB of gradients in one all-reduce");
+    v("wire", wire, rule::choice({"fp32"}, {"bf16"}), "type of gradients on the wire");
+    v("reduction", reduction, rule::choice({"fast"}, {"invariant"}), "fast: sums in the order of the ranks");
+    v("timeout_seconds", timeout_seconds, rule::above(0), "without progress, after which a run counts as stalled");
+  }
+};
+
+struct FaultSection {
+  std::string kind = "none";
+  int64_t rank = 0, step = 0;
+  template <class V>
+  void fields(V&& v) {
+    v("kind", kind, rule::choice({"none", "throw", "kill", "hang"}), "a fault on purpose, for drills");
+    v("rank", rank, rule::at_least(0), "the rank that has it");
+    v("step", step, rule::at_least(0), "before this step, counted from 0");
+  }
+};
+
+struct RunSection {
+  std::string output;
+  int64_t log_every = 10, checkpoint_every = 0, keep_last = 2;
+  std::string best = "none", resume = "none";
+  template <class V>
+  void fields(V&& v) {
+    v("output", output, rule::text(), "run folder: config.cfg, metrics.jsonl, checkpoints/, model/, verdict.json");
+    v("log_every", log_every, rule::at_least(1),
+      "steps between lines of metrics.jsonl (the HF Trainer's 500 says too little)");
+    v("checkpoint_every", checkpoint_every, rule::at_least_or(1, {{"epoch", 0}, {"never", -1}}),
+      "steps between checkpoints");
+    v("keep_last", keep_last, rule::at_least(1), "checkpoints kept");
+    v("best", best, rule::choice({"none", "eval_loss", "eval_accuracy"}),
+      "metric by which best/ is kept beside model/");
+    v("resume", resume, rule::text(),
+      "none, auto (the newest whole checkpoint in run.output, if any), or a checkpoint folder");
+  }
+};
+
+struct PredictSection {
+  std::string input, output = "predictions.jsonl";
+  int64_t top_k = 5;
+  bool logits = false;
+  template <class V>
+  void fields(V&& v) {
+    v("input", input, rule::text(), "folder of images; empty: data.eval");
+    v("output", output, rule::text(), "JSONL file, one object per image in the order of the paths");
+    v("top_k", top_k, rule::at_least(1), "labels per image");
+    v("logits", logits, rule::text(), "write every raw logit too");
+  }
+};
+
+struct PlanSection {
+  double memory_gb = 0;
+  int64_t ranks = 1;
+  template <class V>
+  void fields(V&& v) {
+    v("memory_gb", memory_gb, rule::at_least(0), "of a rank (10^9 bytes), for the largest batch; 0: this host's");
+    v("ranks", ranks, rule::at_least(1), "for which the plan is made");
+  }
+};
+
+struct BenchSection {
+  int64_t steps = 10, warmup = 2;
+  std::string json;
+  template <class V>
+  void fields(V&& v) {
+    v("steps", steps, rule::at_least(1), "measured steps");
+    v("warmup", warmup, rule::at_least(0), "steps before the measured ones");
+    v("json", json, rule::text(), "file for what the table says, one JSON object a row, SI units");
+  }
+};
+
+struct DeviceSection {
+  std::string kind = "auto";
+  int64_t threads = 0;
+  template <class V>
+  void fields(V&& v) {
+    v("kind", kind, rule::choice({"auto", "cpu"}, {"cuda"}), "where to compute");
+    v("threads", threads, rule::at_least_or(1, {{"auto", 0}}),
+      "of a rank; auto: the allowed cores shared by the host's ranks");
+  }
+};
+
+struct Config {
+  ModelSection model;
+  TaskSection task;
+  DataSection data;
+  TrainSection train;
+  ParallelSection parallel;
+  FaultSection fault;
+  RunSection run;
+  PredictSection predict;
+  PlanSection plan;
+  BenchSection bench;
+  DeviceSection device;
+  std::map<std::string, std::string> origins;  // "train.lr" -> "vit.cfg:12" or "command line"; absent: default
+
+  template <class V>
+  void sections(V&& v) {
+    v("model", model), v("task", task), v("data", data), v("train", train), v("parallel", parallel), v("fault", fault);
+    v("run", run), v("predict", predict), v("plan", plan), v("bench", bench), v("device", device);
+  }
+
+  bool given(const std::string& key) const { return origins.contains(key); }
+  std::string origin(const std::string& key) const;  // for messages
+  std::optional<double> eval_fraction() const;       // data.eval, when it is a number
+};
+
+// Sets one value; throws a config error that names key, value, origin and what was expected. Unknown keys are errors.
+void set(Config&, const std::string& key, const std::string& value, const std::string& origin);
+void read_config_file(Config&, const std::string& path);
+// Rules between fields; the commands check that what they need is given.
+void validate(const Config&);
+// Throws unless `key` was given a value: the command cannot do without it.
+void require(const Config&, const std::string& key, const std::string& command);
+
+std::string effective_config(const Config&);                        // reads back as a config
+std::string config_help(const std::vector<std::string>& sections);  // as command-line options
+std::vector<std::string> config_keys();                             // every key, model fields included
+
+}  // namespace viaduct
