@@ -1,5 +1,6 @@
 // What an op may use: where to run, where to put results, and what varies from step to step.
 #pragma once
+#include "core/base/phase_clock.hpp"
 #include "core/device/arena.hpp"
 #include "core/device/stream.hpp"
 
@@ -24,6 +25,11 @@ struct Ctx {
   bool training = false;       // dropout is active
   Tensor sample_keys{};        // [B] int64: the Philox key of every sample of the batch; dropout draws from them
   StepScalars scalars{};
+  PhaseClock* clock = nullptr; // absent: nobody asks where the time goes
+
+  void enter(Phase phase) {
+    if (clock) clock->enter(phase);
+  }
 
   Device device() const { return arena.device(); }
 };

@@ -1,0 +1,34 @@
+// HF's ViTForImageClassification: ViT, then a linear classifier on the [CLS] feature.
+#pragma once
+#include "data/batch.hpp"
+#include "models/vit.hpp"
+
+namespace viaduct {
+
+class VitClassifier {
+ public:
+  VitClassifier(const VitConfig&, const ops::Normalization&, bool recompute);
+
+  ParameterStore& parameters() { return store_; }
+  const VitConfig& config() const { return config_; }
+  const ops::Normalization& normalization() const { return normalization_; }
+
+  // logits [B, C]: a temporary of the enclosing scope.
+  Tensor forward(Ctx&, Tensor pixels) const;
+  // Cross entropy summed over the batch, forward and backward, reported to the sink.
+  void train(Ctx&, const Batch&, GradSink&);
+
+  // Nominal floating-point operations of all products and attention for one image: what HF's model computes. The rows that
+  // the last block leaves out are counted all the same, so that rates compare.
+  double flops(bool with_backward) const;
+
+ private:
+  VitConfig config_;
+  ops::Normalization normalization_;
+  ParameterStore store_;
+  Vit vit_;
+  std::deque<nn::Linear> classifier_;  // one
+  Range classifier_range_;
+};
+
+}  // namespace viaduct
