@@ -1,51 +1,65 @@
 # make            build/viaduct           make demo      train on generated scenes, two ranks (DATA=folder: on your photographs)
 # make test       the whole suite         make bench     measure this machine
 # make sanitize   the suite under ASan + UBSan, the loader under ThreadSanitizer
-# make format     clang-format            V=1 shows commands, DEBUG=1 builds without optimisation, ARCH=x86-64-v3 for older hosts
+# make format     clang-format            make deps      look for packages again     make clean
+# V=1 shows commands, DEBUG=1 builds without optimisation, ARCH=x86-64-v3 for older hosts, CI=true turns warnings into errors
 BUILD ?= build
 ARCH ?= native
 CXX := $(if $(filter default,$(origin CXX)),g++,$(CXX))
 PKG_CONFIG ?= pkg-config
 Q := $(if $(V),,@)
+say = @$(if $(V),,echo "  $(1)")
 
-packages := ompi-cxx libjpeg libpng libwebp fmt hwloc libxxhash
-CXXFLAGS ?= $(if $(DEBUG),-O0,-O3) -g1
-# No trap handlers (values do not change) and full-width vectors: what exp, erf and softmax loops need to vectorise well.
-vectorise := -fno-trapping-math -mprefer-vector-width=512
-flags := -std=c++20 -march=$(ARCH) $(vectorise) -fopenmp -Wall -Wextra -Wno-missing-field-initializers $(if $(CI),-Werror) -Isrc -I. -MMD -MP \
-         $(shell $(PKG_CONFIG) --cflags $(packages) 2>/dev/null) $(SANITIZE)
-libraries := $(shell $(PKG_CONFIG) --libs $(packages) 2>/dev/null) -ldnnl -lboost_program_options -lpthread
+# All cores, unless the user or a make above this one has decided.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+.DELETE_ON_ERROR:
+.PHONY: all tests test demo bench sanitize format deps clean FORCE
+all: $(BUILD)/viaduct
 
-# Layers, lowest first: an archive links against those before it, and only those.
-layers := core comm data models train app
-sources = $(filter-out src/app/main.cpp,$(shell find src/$(1) -name '*.cpp'))
-objects = $(patsubst %.cpp,$(BUILD)/obj/%.o,$(1))
-below = $(foreach l,$(layers),$(if $(filter $(l),$(1)),,$(l)))
-archives := $(layers:%=$(BUILD)/lib%.a)
-link_order := $(foreach l,app train models data comm core,$(BUILD)/lib$(l).a)
-
-.PHONY: all deps test demo bench sanitize format clean tests
-all: deps $(BUILD)/viaduct
-
-deps:
-	$(Q)launch/install-deps
-
-$(BUILD)/obj/%.o: %.cpp
+# Packages: found (and installed) once, before anything is compiled, and again when the environment changes. make reads
+# the answer as a makefile of its own and starts over when it has been renewed.
+environment := $(CXX) $(PKG_CONFIG) $(CONDA_PREFIX) $(PKG_CONFIG_PATH) $(CPATH) $(LIBRARY_PATH)
+ifneq ($(filter-out clean format deps,$(or $(MAKECMDGOALS),all)),)
+include $(BUILD)/config.mk
+endif
+same_environment = $(and $(findstring |$(configured_for)|,|$(environment)|),$(findstring |$(environment)|,|$(configured_for)|))
+$(BUILD)/config.mk: launch/install-deps launch/configure $(if $(same_environment),,FORCE)
 	@mkdir -p $(@D)
-	@$(if $(V),,echo "  C++  $<")
-	$(Q)$(CXX) $(flags) $(CXXFLAGS) -c $< -o $@
+	@CXX="$(CXX)" launch/install-deps
+	@{ CXX="$(CXX)" PKG_CONFIG="$(PKG_CONFIG)" launch/configure && echo 'configured_for := $(environment)'; } > $@
 
+CXXFLAGS ?= $(if $(DEBUG),-O0,-O3) -g1
+compile := $(CXX) -std=c++20 -march=$(ARCH) -fopenmp -Wall -Wextra -Wno-missing-field-initializers $(if $(CI),-Werror) \
+           -Isrc -I. $(library_cflags) $(SANITIZE) $(CXXFLAGS)
+link = $(compile) $(1) -o $@ $(libraries)
+
+# Objects of different flags never meet: all depend on this file, which changes only with the flags.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); echo '$(compile) $(libraries)' | cmp -s - $@ || echo '$(compile) $(libraries)' > $@
+
+$(BUILD)/obj/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,C++  $<)
+	$(Q)$(compile) -MMD -MP -c $< -o $@
+
+# Layers, lowest first. A program links the archives from the highest to the lowest.
+layers := core comm data models train app
+from_the_top = $(foreach l,app train models data comm core,$(if $(filter $(l),$(1)),$(BUILD)/lib$(l).a))
+objects = $(patsubst %.cpp,$(BUILD)/obj/%.o,$(1))
+sources = $(filter-out src/app/main.cpp,$(shell find $(1) -name '*.cpp'))
 define archive_rule
-$(BUILD)/lib$(1).a: $(call objects,$(call sources,$(1)))
+$(BUILD)/lib$(1).a: $(call objects,$(call sources,src/$(1)))
 	@rm -f $$@; ar rcs $$@ $$^
 endef
 $(foreach l,$(layers),$(eval $(call archive_rule,$(l))))
 
-$(BUILD)/viaduct: $(call objects,src/app/main.cpp) $(archives)
-	@$(if $(V),,echo "  LINK $@")
-	$(Q)$(CXX) $(flags) $< $(link_order) -o $@ $(libraries)
+$(BUILD)/viaduct: $(call objects,src/app/main.cpp) $(call from_the_top,$(layers))
+	$(call say,LINK $@)
+	$(Q)$(call link,$^)
 
-# One test program per folder of tests/, linked with the layers up to its own.
+# One test program per folder of tests/, linked with the layers that it may see: its own and those below.
 suites := $(filter-out support golden bench,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
 support := $(call objects,$(wildcard tests/support/*.cpp))
 layers_core := core
@@ -53,19 +67,40 @@ layers_ops := core
 layers_comm := comm core
 layers_data := data core
 layers_models := models data core
-layers_train := train models data comm core
-layers_app := app train models data comm core
 define suite_rule
-$(BUILD)/tests/$(1): $(call objects,$(shell find tests/$(1) -name '*.cpp')) $(support) $(layers_$(1):%=$(BUILD)/lib%.a)
+$(BUILD)/tests/$(1): $(call objects,$(shell find tests/$(1) -name '*.cpp')) $(support) $(call from_the_top,$(or $(layers_$(1)),$(layers)))
 	@mkdir -p $$(@D)
-	@$$(if $$(V),,echo "  LINK $$@")
-	$$(Q)$$(CXX) $$(flags) $$^ -o $$@ $$(libraries) -lgtest
+	$$(call say,LINK $$@)
+	$$(Q)$$(call link,$$^) -lgtest -lgmock
 endef
 $(foreach s,$(suites),$(eval $(call suite_rule,$(s))))
+
 tests: $(suites:%=$(BUILD)/tests/%) $(BUILD)/viaduct
 
-test: deps
-	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
+test: tests
 	$(Q)BUILD=$(BUILD) launch/run-tests $(suites)
+
+demo: $(BUILD)/viaduct
+	$(Q)BUILD=$(BUILD) DATA="$(DATA)" launch/demo
+
+bench: $(BUILD)/viaduct
+	$(Q)$(BUILD)/viaduct bench gemm
+	$(Q)$(BUILD)/viaduct bench infer
+	$(Q)$(BUILD)/viaduct bench train
+
+# libgomp is not instrumented for ThreadSanitizer, so only the loader, which has threads of its own, runs under it.
+sanitize:
+	$(Q)$(MAKE) BUILD=$(BUILD)/asan SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" CXXFLAGS="-O1 -g1" test
+	$(Q)$(MAKE) BUILD=$(BUILD)/tsan SANITIZE="-fsanitize=thread" CXXFLAGS="-O1 -g1" $(BUILD)/tsan/tests/data
+	$(Q)BUILD=$(BUILD)/tsan FILTER='Loader*' launch/run-tests data
+
+format:
+	$(Q)clang-format -i $$(git ls-files '*.cpp' '*.hpp')
+
+deps:
+	$(Q)CXX="$(CXX)" launch/install-deps
+
+clean:
+	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
