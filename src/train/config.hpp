@@ -10,6 +10,8 @@
 
 namespace viaduct {
 
+struct VitConfig;
+
 // Which values a field takes.
 struct Rule {
   std::vector<std::string> choices;                    // text: one of these; empty = free text
@@ -223,9 +225,12 @@ void set(Config&, const std::string& key, const std::string& value, const std::s
 void read_config_file(Config&, const std::string& path);
 // Rules between fields; the commands check that what they need is given.
 void validate(const Config&);
+// The fields of config.json that [model] gives; the model checks that they fit together.
+void apply_overrides(const Config&, VitConfig&);
 // Throws unless `key` was given a value: the command cannot do without it.
 void require(const Config&, const std::string& key, const std::string& command);
 
+std::string value_text(const Config&, const std::string& key);      // as a config file would say it
 std::string effective_config(const Config&);                        // reads back as a config
 std::string config_help(const std::vector<std::string>& sections);  // as command-line options
 std::vector<std::string> config_keys();                             // every key, model fields included

@@ -1,0 +1,197 @@
+#include "train/config.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+
+#include "core/base/check.hpp"
+#include "models/vit_config.hpp"
+#include "train/nearest.hpp"
+
+namespace viaduct {
+namespace {
+
+// Keys of the design that this version does not have yet.
+const std::vector<std::string> kLaterKeys = {"task.freeze",        "task.teacher",         "task.negatives",
+                                             "task.itm_negatives", "data.max_text_length", "parallel.micro_batch"};
+
+// What the Hugging Face Trainer calls the same thing.
+const std::map<std::string, std::string> kForeignNames = {
+    {"learning_rate", "train.lr"},
+    {"max_grad_norm", "train.clip_norm"},
+    {"grad_clip", "train.clip_norm"},
+    {"num_train_epochs", "train.epochs"},
+    {"max_steps", "train.steps"},
+    {"num_steps", "train.steps"},
+    {"per_device_train_batch_size", "train.batch_size"},
+    {"per_device_eval_batch_size", "train.batch_size"},
+    {"gradient_accumulation_steps", "train.accumulate"},
+    {"gradient_checkpointing", "train.recompute"},
+    {"warmup_steps", "train.warmup"},
+    {"warmup_ratio", "train.warmup"},
+    {"lr_scheduler_type", "train.schedule"},
+    {"eval_steps", "train.eval_every"},
+    {"bf16", "train.precision"},
+    {"logging_steps", "run.log_every"},
+    {"save_steps", "run.checkpoint_every"},
+    {"save_total_limit", "run.keep_last"},
+    {"output_dir", "run.output"},
+    {"resume_from_checkpoint", "run.resume"},
+    {"dataloader_num_workers", "data.workers"},
+    {"num_workers", "data.workers"},
+    {"ddp_bucket_cap_mb", "parallel.bucket_mb"},
+    {"model_name_or_path", "model.pretrained"},
+};
+
+template <class Number>
+bool parse_number(const std::string& text, Number& value) {
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+std::string join(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, ", ")); }
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+std::string bounds(const Rule& rule) {
+  if (std::isinf(rule.low)) return "";
+  if (!std::isinf(rule.high)) return fmt::format(" from {} to below {}", rule.low, rule.high);
+  return fmt::format(" {} {}", rule.open_low ? "above" : "of at least", rule.low);
+}
+bool within(double value, const Rule& rule) {
+  return std::isfinite(value) && (rule.open_low ? value > rule.low : value >= rule.low) &&
+         (std::isinf(rule.high) || value < rule.high);
+}
+
+// Each assign returns what was expected when the text is no such value, and nothing when it is.
+using Expected = std::optional<std::string>;
+
+Expected assign(std::string& field, const std::string& text, const Rule& rule) {
+  if (!rule.choices.empty() && !contains(rule.choices, text)) {
+    if (contains(rule.later, text)) return fmt::format("{}: {} is not in this version", join(rule.choices), text);
+    return (rule.choices.size() > 1 ? "one of " : "") + join(rule.choices);
+  }
+  field = text;
+  return {};
+}
+Expected assign(bool& field, const std::string& text, const Rule&) {
+  if (text != "true" && text != "false") return "true or false";
+  field = text == "true";
+  return {};
+}
+Expected assign(double& field, const std::string& text, const Rule& rule) {
+  double value = 0;
+  if (!parse_number(text, value) || !within(value, rule)) return "a number" + bounds(rule);
+  field = value;
+  return {};
+}
+Expected assign(int64_t& field, const std::string& text, const Rule& rule) {
+  std::string expected = "a whole number" + bounds(rule);
+  for (const auto& [word, number] : rule.words) {
+    if (text == word) return field = number, Expected{};
+    expected += " or " + word;
+  }
+  int64_t value = 0;
+  if (!parse_number(text, value) || !within(double(value), rule)) return expected;
+  field = value;
+  return {};
+}
+
+[[noreturn]] void fail_value(const std::string& key, const std::string& value, const std::string& origin,
+                             const std::string& expected) {
+  fail_config(fmt::format("{} = '{}' ({}): expected {}", key, value, origin, expected));
+}
+
+// A field of the model's config.json; false when it has none of that name.
+bool set_override(Config& config, const std::string& key, const std::string& value, const std::string& origin) {
+  bool found = false;
+  VitConfig().fields([&](const std::string& name, auto& field) {
+    if (key != "model." + name) return;
+    found = true;
+    if (Expected expected = assign(field, value, Rule())) fail_value(key, value, origin, *expected);
+    config.model.overrides[name] = value;
+  });
+  return found;
+}
+
+[[noreturn]] void fail_unknown(const std::string& key, const std::string& origin) {
+  std::string name = key.substr(key.rfind('.') + 1), meant;
+  if (auto foreign = kForeignNames.find(name); foreign != kForeignNames.end()) meant = foreign->second;
+  if (meant.empty()) meant = nearest(key, config_keys());
+  if (meant.empty()) fail_config(fmt::format("unknown key {} ({}); viaduct train --help lists the keys", key, origin));
+  fail_config(fmt::format("unknown key {} ({}); did you mean {}?", key, origin, meant));
+}
+
+std::string trim(const std::string& text) {
+  auto begin = text.find_first_not_of(" \t\r"), end = text.find_last_not_of(" \t\r");
+  return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
+}
+
+}  // namespace
+
+void set(Config& config, const std::string& key, const std::string& given, const std::string& origin) {
+  if (contains(kLaterKeys, key)) fail_config(fmt::format("{} ({}) is not in this version; remove it", key, origin));
+  std::string value = trim(given);
+  if (value.find_first_of("#\n") != std::string::npos)
+    fail_config(fmt::format("{} = '{}' ({}): a value may hold neither # nor a line break", key, value, origin));
+  bool found = false;
+  config.sections([&](const std::string& section, auto& fields) {
+    fields.fields([&](const std::string& name, auto& field, const Rule& rule, const char*) {
+      if (found || key != section + "." + name) return;
+      found = true;
+      if (Expected expected = assign(field, value, rule)) fail_value(key, value, origin, *expected);
+    });
+  });
+  if (!found && key.starts_with("model.")) found = set_override(config, key, value, origin);
+  if (!found) fail_unknown(key, origin);
+  config.origins[key] = origin;
+}
+
+void apply_overrides(const Config& config, VitConfig& vit) {
+  vit.fields([&](const std::string& name, auto& field) {
+    auto given = config.model.overrides.find(name);
+    if (given != config.model.overrides.end()) assign(field, given->second, Rule());
+  });
+}
+
+std::string Config::origin(const std::string& key) const {
+  auto it = origins.find(key);
+  return it == origins.end() ? "default" : it->second;
+}
+
+std::optional<double> Config::eval_fraction() const {
+  double value = 0;
+  if (!parse_number(data.eval, value)) return {};
+  return value;
+}
+
+void validate(const Config& config) {
+  auto refuse = [&](const char* key, const auto& value, const std::string& why) {
+    fail_config(fmt::format("{} = '{}' ({}): {}", key, value, config.origin(key), why));
+  };
+  const TrainSection& train = config.train;
+  if (auto fraction = config.eval_fraction(); fraction && !(*fraction > 0 && *fraction < 1))
+    refuse("data.eval", config.data.eval, "expected a fraction above 0 and below 1, or a folder");
+  if (train.warmup >= 1 && train.warmup != std::floor(train.warmup))
+    refuse("train.warmup", train.warmup, "expected whole steps, or a fraction of all steps below 1");
+  if (train.steps > 0 && train.warmup > double(train.steps))
+    refuse("train.warmup", train.warmup, fmt::format("is more than train.steps = {}", train.steps));
+  if (config.run.best != "none" && (config.data.eval.empty() || train.eval_every < 0))
+    refuse("run.best", config.run.best, "needs data.eval and train.eval_every");
+  if (config.run.resume.empty()) refuse("run.resume", "", "expected none, auto or a checkpoint folder");
+}
+
+std::vector<std::string> config_keys() {
+  std::vector<std::string> keys;
+  Config config;
+  config.sections([&](const std::string& section, auto& fields) {
+    fields.fields(
+        [&](const std::string& name, auto&, const Rule&, const char*) { keys.push_back(section + "." + name); });
+  });
+  VitConfig().fields([&](const char* field, auto&) { keys.push_back(std::string("model.") + field); });
+  return keys;
+}
+
+}  // namespace viaduct

@@ -1,0 +1,13 @@
+// The known word that was probably meant.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace viaduct {
+
+int edit_distance(const std::string& a,
+                  const std::string& b);  // insertions, deletions, substitutions and swaps of neighbours
+// The word of the smallest distance; empty when even that is further than half of `word`.
+std::string nearest(const std::string& word, const std::vector<std::string>& known);
+
+}  // namespace viaduct

@@ -1,0 +1,95 @@
+#include "train/progress.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/base/log.hpp"
+
+namespace viaduct {
+namespace {
+
+void write_terminal(const std::string& text) { [[maybe_unused]] auto written = ::write(2, text.data(), text.size()); }
+
+int width_of(int file) {
+  winsize size{};
+  if (!::isatty(file) || ::ioctl(file, TIOCGWINSZ, &size) != 0) return 0;
+  return size.ws_col ? size.ws_col : 80;
+}
+
+std::string clock_text(double seconds) {
+  auto s = int64_t(seconds + 0.5);
+  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+                   : fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+}  // namespace
+
+int terminal_width() {
+  const char* term = std::getenv("TERM");
+  if (!term || !std::strcmp(term, "dumb")) return 0;
+  if (int width = width_of(2)) return width;
+  // mpirun gives its ranks a pipe and copies it to its own standard error as it is.
+  if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return 0;
+  int file = ::open(fmt::format("/proc/{}/fd/2", ::getppid()).c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (file < 0) return 0;
+  int width = width_of(file);
+  ::close(file);
+  return width;
+}
+
+std::string bar_line(int width, int64_t done, int64_t total, const std::string& text) {
+  std::string line = fmt::format("{:>3}% ", 100 * done / std::max<int64_t>(total, 1));
+  int room = std::min(width - int(line.size() + text.size()) - 4, 40);
+  if (room >= 8) {
+    auto filled = int(room * std::min(done, total) / std::max<int64_t>(total, 1));
+    line += "[" + std::string(size_t(filled), '=') + std::string(size_t(room - filled), ' ') + "] ";
+  }
+  return (line + text).substr(0, size_t(std::max(width - 1, 0)));
+}
+
+Progress::Progress(int64_t first_step, int64_t total_steps, bool shown)
+    : first_(first_step),
+      total_(total_steps),
+      shown_(shown),
+      width_(shown ? terminal_width() : 0),
+      start_(std::chrono::steady_clock::now()) {
+  if (width_)  // a log line takes the bar's place; the next step draws the bar below it
+    log::set_sink([](const std::string& line) { write_terminal("\r\033[K" + line + "\n"); });
+}
+
+Progress::~Progress() {
+  if (!width_) return;
+  log::set_sink(nullptr);
+  write_terminal("\r\033[K");
+}
+
+double Progress::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+std::string Progress::eta(int64_t done) const {
+  if (done <= first_) return "?";
+  return clock_text(seconds() / double(done - first_) * double(total_ - done));
+}
+
+void Progress::step(int64_t done, double loss, double samples_per_second) {
+  auto now = std::chrono::steady_clock::now();
+  if (!width_ || (now - last_draw_ < std::chrono::milliseconds(100) && done < total_)) return;
+  last_draw_ = now;
+  auto text = fmt::format("step {}/{}  loss {:.4f}  {:.1f} images/s  {} left", done, total_, loss, samples_per_second,
+                          eta(done));
+  write_terminal("\r\033[K" + bar_line(width_, done, total_, text));
+}
+
+void Progress::report(const StepMetrics& m) {
+  if (!shown_ || width_) return;
+  log::info("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.1f} images/s  {} left", m.step,
+            total_, m.epoch, m.loss, m.lr, m.grad_norm, m.samples_per_second, eta(m.step));
+}
+
+}  // namespace viaduct

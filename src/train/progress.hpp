@@ -1,0 +1,34 @@
+// What a user sees while a run goes on: a bar when a terminal is there, plain lines otherwise. Rank 0 alone has one.
+#pragma once
+#include <chrono>
+#include <string>
+
+#include "train/metrics_log.hpp"
+
+namespace viaduct {
+
+class Progress {
+ public:
+  // `shown` = false: says nothing (the other ranks).
+  Progress(int64_t first_step, int64_t total_steps, bool shown);
+  ~Progress();
+  Progress(const Progress&) = delete;
+
+  void step(int64_t done, double loss, double samples_per_second);  // after every step
+  void report(const StepMetrics&);                                  // at logged steps
+
+ private:
+  double seconds() const;
+  std::string eta(int64_t done) const;
+
+  int64_t first_, total_;
+  bool shown_;
+  int width_ = 0;  // columns of the terminal; 0: none
+  std::chrono::steady_clock::time_point start_, last_draw_;
+};
+
+// Columns of the terminal that standard error reaches, also through a local mpirun; 0: it reaches none.
+int terminal_width();
+std::string bar_line(int width, int64_t done, int64_t total, const std::string& text);
+
+}  // namespace viaduct
