@@ -1,0 +1,143 @@
+#include "tests/support/op_case.hpp"
+
+#include <cmath>
+#include <cstring>
+
+namespace viaduct::test {
+namespace {
+
+template <class F>
+decltype(auto) with_element(DType t, F&& f) {
+  switch (t) {
+    case DType::f32:
+      return f.template operator()<float>();
+    case DType::bf16:
+      return f.template operator()<bf16>();
+    case DType::f64:
+      return f.template operator()<double>();
+    case DType::i32:
+      return f.template operator()<int32_t>();
+    case DType::i64:
+      return f.template operator()<int64_t>();
+    case DType::u8:
+      break;
+  }
+  return f.template operator()<uint8_t>();
+}
+
+}  // namespace
+
+Fill normal(double mean, double stddev) {
+  return [=](RandomSequence& random, int64_t) {
+    double radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+    return mean + stddev * radius * std::cos(2 * M_PI * random.uniform());
+  };
+}
+Fill constant(double c) {
+  return [=](RandomSequence&, int64_t) { return c; };
+}
+Fill below(int64_t n) {
+  return [=](RandomSequence& random, int64_t) { return double(random.below(uint64_t(n))); };
+}
+
+DType Operand::dtype(DType under_test) const {
+  switch (type) {
+    case Type::value:
+      return under_test;
+    case Type::stat:
+      return under_test == DType::f64 ? DType::f64 : DType::f32;
+    case Type::f64:
+      return DType::f64;
+    case Type::i32:
+      return DType::i32;
+    case Type::i64:
+      return DType::i64;
+    case Type::u8:
+      break;
+  }
+  return DType::u8;
+}
+
+const Tensor& Tensors::operator[](const std::string& name) const {
+  auto found = by_name_.find(name);
+  expect(found != by_name_.end(), "a case calls its op with its own operands only");
+  return found->second;
+}
+
+int64_t OpCase::bytes(DType dtype) const {
+  int64_t n = 0;
+  for (const Operand& o : operands)
+    n += o.shape.numel() * size_of(o.dtype(dtype)) * (o.role == Operand::Role::inout ? 2 : 1);
+  return n;
+}
+
+std::vector<OpCase>& case_table() {
+  static std::vector<OpCase> table;
+  return table;
+}
+AddCases::AddCases(std::vector<OpCase> cases) {
+  for (OpCase& c : cases) case_table().push_back(std::move(c));
+}
+
+std::string dims(Shape s) {
+  std::string text;
+  for (int i = 0; i < s.rank; ++i) text += (i ? "x" : "") + std::to_string(s[i]);
+  return text;
+}
+
+OperandMemory::OperandMemory(const OpCase& c, DType dtype, int64_t misalign, uint64_t seed)
+    : under_test_(dtype), misalign_(misalign), seed_(seed) {
+  for (const Operand& o : c.operands) add(o);
+}
+
+void OperandMemory::add(const Operand& o) {
+  DType dtype = o.dtype(under_test_);
+  Tensor t{nullptr, o.shape, dtype, Device::cpu()};
+  Piece piece{o, std::vector<std::byte>(3 * kGuard + size_t(t.bytes()), std::byte{0xff}), 0};
+  size_t past = size_t(reinterpret_cast<uintptr_t>(piece.bytes.data())) % 64;
+  piece.offset = kGuard + (past ? 64 - past : 0) + size_t(misalign_ * size_of(dtype));
+  t.data = piece.bytes.data() + piece.offset;
+  RandomSequence random(seed_, Draw::init, uint32_t(pieces_.size()));
+  with_element(dtype, [&]<class T>() {
+    for (int64_t i = 0; i < t.numel(); ++i) static_cast<T*>(t.data)[i] = T(o.fill(random, i));
+  });
+  tensors_.set(o.name, t);
+  pieces_.push_back(std::move(piece));  // a moved vector keeps its storage
+}
+
+template <class R>
+Values<R> OperandMemory::values() const {
+  Values<R> values(under_test_);
+  for (const Piece& p : pieces_) {
+    const Tensor& t = tensors_[p.operand.name];
+    std::vector<R> v(size_t(t.numel()));
+    with_element(t.dtype, [&]<class T>() {
+      for (size_t i = 0; i < v.size(); ++i) v[i] = R(static_cast<const T*>(t.data)[i]);
+    });
+    values.set(p.operand.name, std::move(v));
+  }
+  return values;
+}
+template Values<float> OperandMemory::values() const;
+template Values<double> OperandMemory::values() const;
+template Values<long double> OperandMemory::values() const;
+
+std::string OperandMemory::damaged_guards() const {
+  std::string names;
+  for (const Piece& p : pieces_) {
+    size_t end = p.offset + size_t(tensors_[p.operand.name].bytes());
+    bool whole = true;
+    for (size_t i = 0; i < p.bytes.size(); ++i)
+      if ((i < p.offset || i >= end) && p.bytes[i] != std::byte{0xff}) whole = false;
+    if (!whole) names += (names.empty() ? "" : ", ") + p.operand.name;
+  }
+  return names;
+}
+
+Tensors meta_tensors(const OpCase& c, DType dtype) {
+  Tensors tensors;
+  for (const Operand& o : c.operands) tensors.set(o.name, {nullptr, o.shape, o.dtype(dtype), Device::meta()});
+  return tensors;
+}
+
+}  // namespace viaduct::test
