@@ -5,8 +5,12 @@ namespace {
 
 nn::EncoderBlockNames block_names(int64_t i) {
   std::string p = fmt::format("vit.encoder.layer.{}.", i);
-  return {.norm1 = p + "layernorm_before", .qkv = p + "attention.attention.qkv", .out = p + "attention.output.dense",
-          .norm2 = p + "layernorm_after", .up = p + "intermediate.dense", .down = p + "output.dense"};
+  return {.norm1 = p + "layernorm_before",
+          .qkv = p + "attention.attention.qkv",
+          .out = p + "attention.output.dense",
+          .norm2 = p + "layernorm_after",
+          .up = p + "intermediate.dense",
+          .down = p + "output.dense"};
 }
 
 constexpr uint32_t kEmbeddingDropout = 0, kFirstBlockDropout = 1, kDropoutsPerBlock = 3;
@@ -21,25 +25,31 @@ Vit::Vit(ParameterStore& store, const VitConfig& config, bool recompute)
   embed_range_ = store.block("vit.embeddings", [&] {
     cls_ = &store.add("vit.embeddings.cls_token", {W}, {.init = Init::normal(stddev)});
     positions_ = &store.add("vit.embeddings.position_embeddings", {config.tokens(), W}, {.init = Init::normal(stddev)});
-    patch_.emplace_back(store, "vit.embeddings.patch_embeddings.projection", 3 * P * P, W, nn::Linear::Options{true, stddev});
+    patch_.emplace_back(store, "vit.embeddings.patch_embeddings.projection", 3 * P * P, W,
+                        nn::Linear::Options{true, stddev});
   });
   for (int64_t i = 0; i < config.num_hidden_layers; ++i)
     block_ranges_.push_back(store.block(fmt::format("vit.encoder.layer.{}", i), [&] {
       blocks_.emplace_back(store, block_names(i),
-                           nn::EncoderBlockOptions{
-                               .width = W, .heads = config.num_attention_heads, .mlp_width = config.intermediate_size,
-                               .activation = config.activation(), .eps = config.layer_norm_eps,
-                               .qkv_bias = config.qkv_bias, .stddev = stddev,
-                               .hidden_dropout = float(config.hidden_dropout_prob),
-                               .attention_dropout = float(config.attention_probs_dropout_prob),
-                               .first_op = kFirstBlockDropout + kDropoutsPerBlock * uint32_t(i)});
+                           nn::EncoderBlockOptions{.width = W,
+                                                   .heads = config.num_attention_heads,
+                                                   .mlp_width = config.intermediate_size,
+                                                   .activation = config.activation(),
+                                                   .eps = config.layer_norm_eps,
+                                                   .qkv_bias = config.qkv_bias,
+                                                   .stddev = stddev,
+                                                   .hidden_dropout = float(config.hidden_dropout_prob),
+                                                   .attention_dropout = float(config.attention_probs_dropout_prob),
+                                                   .first_op = kFirstBlockDropout + kDropoutsPerBlock * uint32_t(i)});
     }));
-  norm_range_ = store.block("vit.layernorm", [&] { norm_.emplace_back(store, "vit.layernorm", W, config.layer_norm_eps); });
+  norm_range_ =
+      store.block("vit.layernorm", [&] { norm_.emplace_back(store, "vit.layernorm", W, config.layer_norm_eps); });
 }
 
 Tensor Vit::embed(Ctx& ctx, Tensor pixels, const ops::Normalization& normalization, bool keep) const {
   int64_t B = pixels.shape[0], W = config_.hidden_size, P = config_.patch_size, G = config_.tokens() - 1;
-  expect(pixels.shape == Shape({B, config_.image_size, config_.image_size, 3}), "images have the size that the model was made for");
+  expect(pixels.shape == Shape({B, config_.image_size, config_.image_size, 3}),
+         "images have the size that the model was made for");
   Shape shape{B, G + 1, W};
   Tensor tokens = keep ? ctx.arena.keep(shape, ctx.dtype) : ctx.arena.temp(shape, ctx.dtype);
   auto scope = ctx.arena.scope("embed");
@@ -61,7 +71,8 @@ void Vit::embed_backward(Ctx& ctx, Tensor d, const Saved& saved, const ops::Norm
   patch_[0].backward(ctx, {}, d_embedded, patches);
 }
 
-Tensor Vit::forward(Ctx& ctx, GradSink* sink, Tensor pixels, const ops::Normalization& normalization, Saved* saved) const {
+Tensor Vit::forward(Ctx& ctx, GradSink* sink, Tensor pixels, const ops::Normalization& normalization,
+                    Saved* saved) const {
   auto need = [&](Range r) {
     if (sink) sink->need(r);
   };
@@ -74,9 +85,12 @@ Tensor Vit::forward(Ctx& ctx, GradSink* sink, Tensor pixels, const ops::Normaliz
   for (size_t i = 0; i < blocks_.size(); ++i) {
     need(block_ranges_[i]);
     if (saved) saved->marks.push_back(ctx.arena.mark());
-    if (is_last(i)) x = blocks_[i].forward_first_token(ctx, x, saved ? &saved->blocks[i] : nullptr);
-    else if (saved && recompute_) x = nn::Recomputed{blocks_[i]}.forward(ctx, x, saved->recomputed[i]);
-    else x = blocks_[i].forward(ctx, x, saved ? &saved->blocks[i] : nullptr);
+    if (is_last(i))
+      x = blocks_[i].forward_first_token(ctx, x, saved ? &saved->blocks[i] : nullptr);
+    else if (saved && recompute_)
+      x = nn::Recomputed{blocks_[i]}.forward(ctx, x, saved->recomputed[i]);
+    else
+      x = blocks_[i].forward(ctx, x, saved ? &saved->blocks[i] : nullptr);
   }
   need(norm_range_);
   ops::NormStats stats;
@@ -85,7 +99,8 @@ Tensor Vit::forward(Ctx& ctx, GradSink* sink, Tensor pixels, const ops::Normaliz
   return features;
 }
 
-void Vit::backward(Ctx& ctx, GradSink& sink, Tensor d_features, const ops::Normalization& normalization, const Saved& saved) {
+void Vit::backward(Ctx& ctx, GradSink& sink, Tensor d_features, const ops::Normalization& normalization,
+                   const Saved& saved) {
   auto scope = ctx.arena.scope("backward");
   int64_t B = saved.pixels.shape[0], W = config_.hidden_size;
   Tensor d_first = ctx.arena.temp({B, W}, ctx.dtype), d = ctx.arena.temp({B, config_.tokens(), W}, ctx.dtype);
@@ -94,9 +109,12 @@ void Vit::backward(Ctx& ctx, GradSink& sink, Tensor d_features, const ops::Norma
   sink.ready(norm_range_);
   for (size_t i = blocks_.size(); i-- > 0;) {
     store_.open(block_ranges_[i], sink);
-    if (is_last(i)) blocks_[i].backward_first_token(ctx, d, d_first, saved.blocks[i]);
-    else if (recompute_) nn::Recomputed{blocks_[i]}.backward(ctx, d, saved.recomputed[i]);
-    else blocks_[i].backward(ctx, d, saved.blocks[i]);
+    if (is_last(i))
+      blocks_[i].backward_first_token(ctx, d, d_first, saved.blocks[i]);
+    else if (recompute_)
+      nn::Recomputed{blocks_[i]}.backward(ctx, d, saved.recomputed[i]);
+    else
+      blocks_[i].backward(ctx, d, saved.blocks[i]);
     ctx.arena.release(saved.marks[i]);
     sink.ready(block_ranges_[i]);
   }

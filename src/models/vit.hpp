@@ -1,5 +1,6 @@
-// Vision Transformer (Dosovitskiy et al. 2021) as HF's ViTModel without a pooler: images in, the final layer norm's output
-// for the [CLS] token out. Parameters carry HF's names; query, key and value are one fused parameter `...attention.qkv`.
+// Vision Transformer (Dosovitskiy et al. 2021) as HF's ViTModel without a pooler: images in, the final layer norm's
+// output for the [CLS] token out. Parameters carry HF's names; query, key and value are one fused parameter
+// `...attention.qkv`.
 #pragma once
 #include <deque>
 #include <vector>
@@ -17,10 +18,10 @@ class Vit {
 
   struct Saved {
     Tensor pixels;
-    std::vector<nn::EncoderBlock::Saved> blocks;      // of the block that keeps everything
-    std::vector<nn::Recomputed::Saved> recomputed;    // of the others
-    std::vector<Arena::Mark> marks;                   // before each block's forward
-    Tensor last;                                      // [B, W] what the final norm reads
+    std::vector<nn::EncoderBlock::Saved> blocks;    // of the block that keeps everything
+    std::vector<nn::Recomputed::Saved> recomputed;  // of the others
+    std::vector<Arena::Mark> marks;                 // before each block's forward
+    Tensor last;                                    // [B, W] what the final norm reads
     ops::NormStats stats;
   };
 
@@ -40,9 +41,9 @@ class Vit {
   Range embed_range_, norm_range_;
   std::vector<Range> block_ranges_;
   Parameter *cls_ = nullptr, *positions_ = nullptr;
-  std::deque<nn::Linear> patch_;           // one; made inside its block of the store
+  std::deque<nn::Linear> patch_;  // one; made inside its block of the store
   std::deque<nn::EncoderBlock> blocks_;
-  std::deque<nn::LayerNorm> norm_;         // one
+  std::deque<nn::LayerNorm> norm_;  // one
 };
 
 }  // namespace viaduct

@@ -18,8 +18,8 @@ class VitClassifier {
   // Cross entropy summed over the batch, forward and backward, reported to the sink.
   void train(Ctx&, const Batch&, GradSink&);
 
-  // Nominal floating-point operations of all products and attention for one image: what HF's model computes. The rows that
-  // the last block leaves out are counted all the same, so that rates compare.
+  // Nominal floating-point operations of all products and attention for one image: what HF's model computes. The rows
+  // that the last block leaves out are counted all the same, so that rates compare.
   double flops(bool with_backward) const;
 
  private:

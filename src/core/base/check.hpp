@@ -1,5 +1,5 @@
-// Errors: what every failure in Viaduct looks like. A message says what was expected, what was found and what to do next;
-// the rank and the host are added where it is printed, so that a helper thread needs to know neither.
+// Errors: what every failure in Viaduct looks like. A message says what was expected, what was found and what to do
+// next; the rank and the host are added where it is printed, so that a helper thread needs to know neither.
 #pragma once
 #include <fmt/format.h>
 
@@ -42,8 +42,7 @@ inline void expect(bool ok, std::string_view what, std::source_location where = 
 }
 
 // A file that the user named is missing, damaged or not what it says it is.
-[[noreturn]] inline void fail_input(std::string message,
-                                    std::source_location where = std::source_location::current()) {
+[[noreturn]] inline void fail_input(std::string message, std::source_location where = std::source_location::current()) {
   fail(Exit::input, std::move(message), where);
 }
 

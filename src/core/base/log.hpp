@@ -1,4 +1,5 @@
-// One line a message on standard error. Information is said by rank 0 alone; warnings and errors name the rank and the host.
+// One line a message on standard error. Information is said by rank 0 alone; warnings and errors name the rank and the
+// host.
 #pragma once
 #include <fmt/format.h>
 

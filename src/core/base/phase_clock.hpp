@@ -8,7 +8,8 @@ namespace viaduct {
 
 enum class Phase : int { start, data, forward, backward, comm, optimizer, eval, checkpoint, finish };
 inline const char* name_of(Phase p) {
-  constexpr const char* names[] = {"start", "data", "forward", "backward", "comm", "optimizer", "eval", "checkpoint", "finish"};
+  constexpr const char* names[] = {"start",     "data", "forward",    "backward", "comm",
+                                   "optimizer", "eval", "checkpoint", "finish"};
   return names[int(p)];
 }
 

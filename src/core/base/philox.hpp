@@ -33,7 +33,16 @@ VIADUCT_HD inline Philox philox(uint64_t key, uint64_t counter_low, uint64_t cou
 VIADUCT_HD inline float uniform(uint32_t bits) { return float(bits >> 8) * (1.0f / 16777216.0f); }
 
 // What a random number is drawn for: part of every key, so that no two uses share a stream.
-enum class Draw : uint32_t { init = 1, shuffle = 2, crop = 3, flip = 4, dropout = 5, substitute = 6, split = 7, scene = 8 };
+enum class Draw : uint32_t {
+  init = 1,
+  shuffle = 2,
+  crop = 3,
+  flip = 4,
+  dropout = 5,
+  substitute = 6,
+  split = 7,
+  scene = 8
+};
 
 // The key of all draws for one sample in one epoch.
 inline uint64_t sample_key(uint64_t seed, uint64_t epoch, uint64_t sample) {
@@ -44,8 +53,7 @@ inline uint64_t sample_key(uint64_t seed, uint64_t epoch, uint64_t sample) {
 // A sequence of draws for one purpose: 53-bit doubles and unbiased integers, in order.
 class RandomSequence {
  public:
-  RandomSequence(uint64_t key, Draw purpose, uint32_t extra = 0)
-      : key_(key), high_(uint64_t(purpose) << 32 | extra) {}
+  RandomSequence(uint64_t key, Draw purpose, uint32_t extra = 0) : key_(key), high_(uint64_t(purpose) << 32 | extra) {}
   uint32_t bits() {
     if (used_ == 4) block_ = philox(key_, next_++, high_), used_ = 0;
     return block_.v[used_++];

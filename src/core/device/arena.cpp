@@ -18,9 +18,10 @@ Tensor Arena::make(Shape shape, DType dtype, int64_t& used, std::vector<Piece>& 
   used += bytes;
   bool planning = device().is_meta();
   if (!planning && kept_ + temp_ > capacity())
-    fail(Exit::crash, fmt::format("the arena of {} bytes is full: {} more were asked for {} in scope '{}'; the step that runs "
-                                  "is not the step that was planned",
-                                  capacity(), bytes, to_string(t), open_scopes_.empty() ? "" : open_scopes_.front()));
+    fail(Exit::crash,
+         fmt::format("the arena of {} bytes is full: {} more were asked for {} in scope '{}'; the step that runs "
+                     "is not the step that was planned",
+                     capacity(), bytes, to_string(t), open_scopes_.empty() ? "" : open_scopes_.front()));
   std::string scope = planning ? (open_scopes_.empty() ? "step" : open_scopes_.front()) : "";
   if (planning) live_[scope] += bytes;
   pieces.push_back({used, bytes, std::move(scope)});

@@ -1,8 +1,9 @@
 // Activation memory: one region with two ends and two lifetimes (rule R2).
 //   keep: until the matching backward releases its mark; grows from the bottom.
 //   temp: until the enclosing Scope ends; grows from the top.
-// Release is last-in first-out and checked. An arena over Device::meta has no memory and measures: the same step run on it
-// gives the exact peak, and an arena of that size then executes the step. Only the compute stream touches an arena (R3).
+// Release is last-in first-out and checked. An arena over Device::meta has no memory and measures: the same step run on
+// it gives the exact peak, and an arena of that size then executes the step. Only the compute stream touches an arena
+// (R3).
 #pragma once
 #include <cstdint>
 #include <map>
@@ -14,7 +15,7 @@
 namespace viaduct {
 
 struct ArenaPeak {
-  int64_t bytes = 0, kept = 0, temp = 0;      // at the high-water mark
+  int64_t bytes = 0, kept = 0, temp = 0;    // at the high-water mark
   std::map<std::string, int64_t> by_scope;  // the outermost scopes' shares of it; filled on meta only
 };
 
@@ -60,7 +61,7 @@ class Arena {
   struct Piece {
     int64_t offset_after = 0;  // kept_ or temp_ once it was made
     int64_t bytes = 0;
-    std::string scope;         // the outermost scope open then; tracked on meta only
+    std::string scope;  // the outermost scope open then; tracked on meta only
   };
   void close_scope(int64_t top, size_t depth);
   Tensor make(Shape, DType, int64_t& used, std::vector<Piece>& pieces, bool from_top);

@@ -10,7 +10,8 @@ namespace viaduct {
 Buffer::Buffer(Device device, int64_t bytes) : bytes_(bytes), device_(device) {
   if (bytes == 0) return;
   expect(device.kind != Device::Kind::cuda, "this build has no cuda device");
-  // On meta the addresses are reserved but not readable: views have an identity, and a use of their contents is a fault.
+  // On meta the addresses are reserved but not readable: views have an identity, and a use of their contents is a
+  // fault.
   int access = device.is_meta() ? PROT_NONE : PROT_READ | PROT_WRITE;
   int lazily = device.is_meta() ? MAP_NORESERVE : 0;
   void* p = ::mmap(nullptr, size_t(bytes), access, MAP_PRIVATE | MAP_ANONYMOUS | lazily, -1, 0);

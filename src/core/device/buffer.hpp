@@ -12,7 +12,8 @@ class Buffer {
  public:
   Buffer() = default;
   Buffer(Device, int64_t bytes);  // aligned to 4096 bytes
-  // Memory that somebody else allocated (a shared window, a registered buffer); `release` runs once, when the buffer dies.
+  // Memory that somebody else allocated (a shared window, a registered buffer); `release` runs once, when the buffer
+  // dies.
   Buffer(Device, void* data, int64_t bytes, std::function<void()> release);
   Buffer(Buffer&& o) noexcept { swap(o); }
   Buffer& operator=(Buffer&& o) noexcept {

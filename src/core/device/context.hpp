@@ -12,9 +12,9 @@ class PackedWeights;
 
 // Everything that changes between steps and must survive the replay of a captured step (rule R4).
 struct StepScalars {
-  int64_t step = 0;            // optimizer steps done before this one
+  int64_t step = 0;  // optimizer steps done before this one
   float learning_rate = 0;
-  float gradient_scale = 1;    // 1 / terms x clipping factor, known after the reduction
+  float gradient_scale = 1;  // 1 / terms x clipping factor, known after the reduction
 };
 
 struct Ctx {
@@ -25,7 +25,7 @@ struct Ctx {
   bool training = false;       // dropout is active
   Tensor sample_keys{};        // [B] int64: the Philox key of every sample of the batch; dropout draws from them
   StepScalars scalars{};
-  PhaseClock* clock = nullptr; // absent: nobody asks where the time goes
+  PhaseClock* clock = nullptr;  // absent: nobody asks where the time goes
 
   void enter(Phase phase) {
     if (clock) clock->enter(phase);

@@ -15,9 +15,14 @@ EncoderBlock::EncoderBlock(ParameterStore& store, const EncoderBlockNames& names
 
 ops::AttentionArgs EncoderBlock::attention_args(Tensor q, int64_t q_column, Tensor kv, int64_t k_column) const {
   int64_t head_dim = options.width / options.heads;
-  return {.q = {q, q_column}, .k = {kv, k_column}, .v = {kv, k_column + options.width},
-          .heads = options.heads, .head_dim = head_dim, .scale = 1 / std::sqrt(double(head_dim)),
-          .dropout = options.attention_dropout, .op = options.first_op};
+  return {.q = {q, q_column},
+          .k = {kv, k_column},
+          .v = {kv, k_column + options.width},
+          .heads = options.heads,
+          .head_dim = head_dim,
+          .scale = 1 / std::sqrt(double(head_dim)),
+          .dropout = options.attention_dropout,
+          .op = options.first_op};
 }
 
 void EncoderBlock::add_branch(Ctx& ctx, const Linear& linear, Tensor y, Tensor x, uint32_t op) const {

@@ -32,13 +32,13 @@ struct EncoderBlock {
 
   // What backward reads. The outputs of the norms are not here: they are made again from x and middle.
   struct Saved {
-    Tensor x;                    // [B, T, W] the block's input
+    Tensor x;  // [B, T, W] the block's input
     ops::NormStats stats1;
-    Tensor q, qkv;               // [B, T, 3 W]; q apart, [B, W], when only the first token goes on
-    Tensor attended, lse;        // [B, T, W]; [B, H, T]
-    Tensor middle;               // [B, T, W] the residual stream between the halves
+    Tensor q, qkv;         // [B, T, 3 W]; q apart, [B, W], when only the first token goes on
+    Tensor attended, lse;  // [B, T, W]; [B, H, T]
+    Tensor middle;         // [B, T, W] the residual stream between the halves
     ops::NormStats stats2;
-    Tensor pre, act;             // [B, T, MLP] before and after the activation
+    Tensor pre, act;  // [B, T, MLP] before and after the activation
   };
 
   // With `saved`: returns a kept [B, T, W] and leaves x as it is. Without: updates x in place and returns it.
@@ -46,18 +46,19 @@ struct EncoderBlock {
   // d [B, T, W]: in, the gradient of the output; out, the gradient of the input (rule R1).
   void backward(Ctx&, Tensor d, const Saved&) const;
 
-  // The last block of a model that reads only token 0: keys and values of all rows, the rest for that row alone. The same
-  // numbers as forward()[:, 0] for 7 % less work in a ViT-B. Returns [B, W], kept with `saved` and temporary without.
+  // The last block of a model that reads only token 0: keys and values of all rows, the rest for that row alone. The
+  // same numbers as forward()[:, 0] for 7 % less work in a ViT-B. Returns [B, W], kept with `saved` and temporary
+  // without.
   Tensor forward_first_token(Ctx&, Tensor x, Saved*) const;
   // d_first [B, W] is the gradient of that; d [B, T, W] is written.
   void backward_first_token(Ctx&, Tensor d, Tensor d_first, const Saved&) const;
 
  private:
   ops::AttentionArgs attention_args(Tensor q, int64_t q_column, Tensor kv, int64_t k_column) const;
-  void mlp_forward(Ctx&, Tensor y, Tensor middle, Saved*) const;            // y += down(act(up(norm2(middle))))
-  void mlp_backward(Ctx&, Tensor d, const Saved&) const;                    // d: gradient of y in, of middle out
+  void mlp_forward(Ctx&, Tensor y, Tensor middle, Saved*) const;                // y += down(act(up(norm2(middle))))
+  void mlp_backward(Ctx&, Tensor d, const Saved&) const;                        // d: gradient of y in, of middle out
   void add_branch(Ctx&, const Linear&, Tensor y, Tensor x, uint32_t op) const;  // y += dropout(linear(x))
-  Tensor branch_gradient(Ctx&, Tensor d, uint32_t op) const;                // the gradient of linear(x) above
+  Tensor branch_gradient(Ctx&, Tensor d, uint32_t op) const;                    // the gradient of linear(x) above
 };
 
 }  // namespace viaduct::nn

@@ -8,10 +8,11 @@ namespace viaduct {
 class GradSink {
  public:
   virtual ~GradSink() = default;
-  virtual void add_loss(Tensor losses, int64_t terms) = 0;  // before backward: losses [n] fp32 or fp64, their sum is used
-  virtual void need(Range) {}            // before the block's forward: its values must have arrived
-  virtual Tensor open(Range) = 0;        // before its backward: where its gradients accumulate, one element per parameter
-  virtual void ready(Range) = 0;         // its gradients of this pass are final; exactly once per pass
+  virtual void add_loss(Tensor losses,
+                        int64_t terms) = 0;  // before backward: losses [n] fp32 or fp64, their sum is used
+  virtual void need(Range) {}                // before the block's forward: its values must have arrived
+  virtual Tensor open(Range) = 0;  // before its backward: where its gradients accumulate, one element per parameter
+  virtual void ready(Range) = 0;   // its gradients of this pass are final; exactly once per pass
 };
 
 }  // namespace viaduct

@@ -1,4 +1,5 @@
-// Layer normalisation with parameters. Its output is cheap to make again, so backward takes the input and the statistics.
+// Layer normalisation with parameters. Its output is cheap to make again, so backward takes the input and the
+// statistics.
 #pragma once
 #include "core/nn/parameter.hpp"
 #include "core/ops/layer_norm.hpp"

@@ -1,5 +1,5 @@
-// y = x W^T + b with parameters. A layer is a value without state: `forward` hands back what `backward` needs, here only
-// the input, which the caller keeps because others need it too.
+// y = x W^T + b with parameters. A layer is a value without state: `forward` hands back what `backward` needs, here
+// only the input, which the caller keeps because others need it too.
 #pragma once
 #include "core/nn/parameter.hpp"
 #include "core/ops/linear.hpp"

@@ -1,6 +1,7 @@
-// Parameters live in two flat buffers, values and gradients, in the order of the forward pass. Buckets, shards, clipping, the
-// optimizer, checkpoints and broadcasts are all ranges of them. The gradient buffer begins with kTailSlot elements for the
-// step tail (comm/step_tail.hpp), beside the range whose gradient is ready last, so that it travels with the last bucket.
+// Parameters live in two flat buffers, values and gradients, in the order of the forward pass. Buckets, shards,
+// clipping, the optimizer, checkpoints and broadcasts are all ranges of them. The gradient buffer begins with kTailSlot
+// elements for the step tail (comm/step_tail.hpp), beside the range whose gradient is ready last, so that it travels
+// with the last bucket.
 #pragma once
 #include <deque>
 #include <functional>
@@ -31,9 +32,9 @@ struct Parameter {
   std::string name;  // the checkpoint's name
   Shape shape;
   ParameterOptions options;
-  Range range;       // elements of the flat buffers
-  Tensor value;      // set by materialize
-  Tensor grad;       // set by open: may point into a bucket; fp32 (fp64 in gradient checks); absent in a frozen store
+  Range range;   // elements of the flat buffers
+  Tensor value;  // set by materialize
+  Tensor grad;   // set by open: may point into a bucket; fp32 (fp64 in gradient checks); absent in a frozen store
 };
 
 class ParameterStore {
@@ -68,8 +69,8 @@ class ParameterStore {
   int64_t count() const;                              // parameters without padding
   bool trainable() const { return bool(grads_); }
   DType dtype() const { return values_.dtype; }
-  Tensor values() const { return values_; }           // [size]
-  Tensor grads() const { return grads_; }             // [size]
+  Tensor values() const { return values_; }  // [size]
+  Tensor grads() const { return grads_; }    // [size]
   Tensor values(Range r) const { return values_.slice(r.begin, r.end); }
   Tensor grads(Range r) const { return grads_.slice(r.begin, r.end); }
 

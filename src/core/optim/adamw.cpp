@@ -32,10 +32,18 @@ void AdamW::step(Ctx& ctx, double learning_rate, double gradient_scale) {
   ++steps_;
   for (const Group& g : groups_) {
     int64_t begin = g.range.begin - owned_.begin, end = g.range.end - owned_.begin;
-    ops::adamw(ctx, {.value = store_.values(g.range), .master = master_.slice(begin, end), .m = m_.slice(begin, end),
-                     .v = v_.slice(begin, end), .grad = store_.grads(g.range), .learning_rate = learning_rate,
-                     .beta1 = config_.beta1, .beta2 = config_.beta2, .eps = config_.eps,
-                     .weight_decay = g.decay ? config_.weight_decay : 0, .t = steps_, .grad_scale = gradient_scale});
+    ops::adamw(ctx, {.value = store_.values(g.range),
+                     .master = master_.slice(begin, end),
+                     .m = m_.slice(begin, end),
+                     .v = v_.slice(begin, end),
+                     .grad = store_.grads(g.range),
+                     .learning_rate = learning_rate,
+                     .beta1 = config_.beta1,
+                     .beta2 = config_.beta2,
+                     .eps = config_.eps,
+                     .weight_decay = g.decay ? config_.weight_decay : 0,
+                     .t = steps_,
+                     .grad_scale = gradient_scale});
   }
 }
 

@@ -1,5 +1,6 @@
-// AdamW over one range of the flat buffers: all of it when replicated, a shard when the optimizer is sharded. The master
-// values are fp32: the store itself in fp32, a buffer of this range in bf16 (the store then holds their rounding).
+// AdamW over one range of the flat buffers: all of it when replicated, a shard when the optimizer is sharded. The
+// master values are fp32: the store itself in fp32, a buffer of this range in bf16 (the store then holds their
+// rounding).
 #pragma once
 #include <vector>
 
@@ -26,7 +27,7 @@ class AdamW {
   Tensor master() const { return master_; }  // [owned], as m and v
   Tensor m() const { return m_; }
   Tensor v() const { return v_; }
-  int64_t steps() const { return steps_; }   // updates done: t of the bias corrections
+  int64_t steps() const { return steps_; }  // updates done: t of the bias corrections
   void set_steps(int64_t steps) { steps_ = steps; }
   int64_t bytes() const { return buffer_.bytes(); }
 

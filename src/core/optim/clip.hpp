@@ -1,4 +1,5 @@
-// Clipping by global norm, as torch.nn.utils.clip_grad_norm_, for gradients that are still sums over `terms` loss terms.
+// Clipping by global norm, as torch.nn.utils.clip_grad_norm_, for gradients that are still sums over `terms` loss
+// terms.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -6,8 +7,8 @@
 namespace viaduct {
 
 struct Clipped {
-  double norm = 0;    // of the mean gradient, before clipping
-  double scale = 1;   // what the summed gradient is to be multiplied by: division and clipping in one
+  double norm = 0;   // of the mean gradient, before clipping
+  double scale = 1;  // what the summed gradient is to be multiplied by: division and clipping in one
 };
 
 // squared_norm: of the summed gradient. max_norm 0: no clipping.

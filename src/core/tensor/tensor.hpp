@@ -1,4 +1,5 @@
-// A tensor is a non-owning, contiguous, row-major view: copy it by value. Memory belongs to an Arena, a Buffer or a store.
+// A tensor is a non-owning, contiguous, row-major view: copy it by value. Memory belongs to an Arena, a Buffer or a
+// store.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -50,8 +51,8 @@ struct Tensor {
   int64_t bytes() const { return numel() * size_of(dtype); }
   explicit operator bool() const { return shape.rank > 0; }  // false: absent (no bias, gradient not wanted)
 
-  Tensor reshape(Shape) const;                          // same number of elements
-  Tensor slice(int64_t begin, int64_t end) const;       // along dimension 0
+  Tensor reshape(Shape) const;                     // same number of elements
+  Tensor slice(int64_t begin, int64_t end) const;  // along dimension 0
 };
 std::string to_string(const Tensor&);  // "fp32 [8, 197, 768] on cpu"
 

@@ -1,0 +1,25 @@
+// Image classification: cross entropy, accuracy.
+#pragma once
+#include "models/vit_classifier.hpp"
+#include "train/task.hpp"
+
+namespace viaduct {
+
+class ClassificationTask final : public Task {
+ public:
+  ClassificationTask(const VitConfig& config, const ops::Normalization& normalization, bool recompute)
+      : model_(config, normalization, recompute) {}
+  VitClassifier& model() { return model_; }
+
+  ParameterStore& parameters() override { return model_.parameters(); }
+  void train(Ctx& ctx, const Batch& batch, GradSink& sink) override { model_.train(ctx, batch, sink); }
+  void evaluate(Ctx&, const Batch&, Metrics&) override;
+  Tensor predict(Ctx& ctx, const Batch& batch) override { return model_.forward(ctx, batch.pixels); }
+  Batch blank_batch(Device, int64_t samples) const override;
+  double flops(bool with_backward) const override { return model_.flops(with_backward); }
+
+ private:
+  VitClassifier model_;
+};
+
+}  // namespace viaduct

@@ -1,0 +1,31 @@
+// Who watches a run: the metrics file, the progress bar, tests.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace viaduct {
+
+// One optimizer step. Rates and times are of the time since the last report.
+struct StepReport {
+  int64_t step = 0, total_steps = 0;  // step counts from 1: updates done
+  double epoch = 0;                   // passes over the data, a fraction
+  int64_t samples = 0;                // seen since the run began, all ranks
+  double loss = 0;                    // mean over the global batch, before the update
+  double learning_rate = 0;
+  double grad_norm = 0;           // before clipping
+  double samples_per_second = 0;  // all ranks
+  double data_seconds = 0, forward_seconds = 0, backward_seconds = 0, comm_seconds = 0,
+         optimizer_seconds = 0;  // a step, this rank
+  int64_t quarantined = 0;       // samples replaced, all ranks, since the run began
+};
+
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void stepped(const StepReport&) {}  // every step, times and rates since the step before
+  virtual void evaluated(int64_t /*step*/, double /*epoch*/, const std::map<std::string, double>& /*metrics*/) {}
+  virtual void saved(int64_t /*step*/, const std::string& /*folder*/) {}
+};
+
+}  // namespace viaduct

@@ -1,0 +1,67 @@
+#include "train/plan.hpp"
+
+#include "core/ops/workspace.hpp"
+#include "core/optim/adamw.hpp"
+
+namespace viaduct {
+namespace {
+
+// Opens the store's own gradients and listens to nothing.
+class SilentSink final : public GradSink {
+ public:
+  explicit SilentSink(ParameterStore& store) : store_(store) {}
+  void add_loss(Tensor, int64_t) override {}
+  Tensor open(Range r) override { return store_.grads(r); }
+  void ready(Range) override {}
+
+ private:
+  ParameterStore& store_;
+};
+
+}  // namespace
+
+MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
+  auto task = make_task();
+  ParameterStore& store = task->parameters();
+  store.materialize(Device::meta(), shape.dtype, shape.training);
+  Workspace work(Device::meta(), 0, shape.dtype);
+  Batch batch = task->blank_batch(Device::meta(), shape.batch_size);
+  work.ctx.sample_keys = batch.keys;
+
+  MemoryPlan plan;
+  Metrics unused;
+  task->evaluate(work.ctx, batch, unused);
+  if (shape.training) {
+    work.ctx.training = true;
+    SilentSink sink(store);
+    task->train(work.ctx, batch, sink);
+    AdamW optimizer(store, store.range(), {});
+    plan.optimizer = optimizer.bytes();
+    plan.gradients = store.grads().bytes();
+  }
+  expect(work.arena.empty(), "a step leaves the arena as it found it");
+  plan.parameters = store.values().bytes();
+  plan.packed = work.packed.bytes();
+  plan.activations = work.arena.peak().bytes;
+  plan.kept = work.arena.peak().kept, plan.temporary = work.arena.peak().temp;
+  plan.scopes = work.arena.peak().by_scope;
+  plan.batches = shape.batches_held * batch.storage->bytes();
+  return plan;
+}
+
+int64_t largest_batch(const MakeTask& make_task, StepShape shape, int64_t bytes) {
+  auto fits = [&](int64_t batch_size) {
+    shape.batch_size = batch_size;
+    return plan_memory(make_task, shape).total() <= bytes;
+  };
+  if (!fits(1)) return 0;
+  int64_t low = 1, high = 2;
+  while (high <= (1 << 20) && fits(high)) low = high, high *= 2;
+  while (high - low > 1) {
+    int64_t middle = (low + high) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+}  // namespace viaduct

@@ -1,0 +1,36 @@
+// How much memory a step takes, to the byte, before a device is touched: the step itself is run on Device::meta.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "train/task.hpp"
+
+namespace viaduct {
+
+struct StepShape {
+  int64_t batch_size = 8;
+  DType dtype = DType::f32;
+  bool training = true;      // false: evaluation and prediction only
+  int64_t batches_held = 3;  // by the loader and the step together
+};
+
+// Bytes of one rank.
+struct MemoryPlan {
+  int64_t parameters = 0, gradients = 0, optimizer = 0;
+  int64_t packed = 0;       // weights once more, in the layout of the products
+  int64_t activations = 0;  // the arena: kept and temporary together at their common peak
+  int64_t kept = 0, temporary = 0;
+  int64_t batches = 0;                    // decoded images waiting
+  std::map<std::string, int64_t> scopes;  // of the arena's peak
+  int64_t total() const { return parameters + gradients + optimizer + packed + activations + batches; }
+};
+
+using MakeTask = std::function<std::unique_ptr<Task>()>;
+MemoryPlan plan_memory(const MakeTask&, const StepShape&);
+
+// The largest batch whose plan fits into `bytes`; 0 when not even one sample does.
+int64_t largest_batch(const MakeTask&, StepShape, int64_t bytes);
+
+}  // namespace viaduct

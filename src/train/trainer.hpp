@@ -1,0 +1,62 @@
+// The training loop: what happens between two checkpoints, and when there is one.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "comm/grad_sync.hpp"
+#include "core/ops/workspace.hpp"
+#include "core/optim/adamw.hpp"
+#include "core/optim/schedule.hpp"
+#include "data/loader.hpp"
+#include "train/observer.hpp"
+#include "train/task.hpp"
+
+namespace viaduct {
+
+struct TrainerOptions {
+  int64_t start_step = 0, total_steps = 0, accumulate = 1;
+  int64_t eval_every = 0, checkpoint_every = 0;  // steps; 0: never
+  double learning_rate = 5e-5, clip_norm = 1;
+  Schedule schedule;
+};
+
+enum class RunEnd { completed, preempted };
+
+class Trainer {
+ public:
+  // What the loop calls; each may be empty.
+  struct Hooks {
+    std::function<std::map<std::string, double>()> evaluate;
+    // Metrics are those of the last evaluation at this very step, else empty.
+    std::function<void(int64_t step, const std::map<std::string, double>& metrics)> save;
+    std::function<void(int64_t step)> before_step;  // faults on purpose
+    std::function<bool()> stop_requested;           // of this rank alone
+  };
+
+  Trainer(Task&, GradSync&, AdamW&, Loader&, Workspace&, PhaseClock&, TrainerOptions, Hooks, std::vector<Observer*>);
+
+  // Runs to total_steps, or to the step at which the ranks agree to stop. Saves at the end either way.
+  RunEnd run();
+
+ private:
+  StepTail step();               // one optimizer step; the whole of it fits here
+  void update(const StepTail&);  // clipping and AdamW, on gradients that are sums over all ranks
+  void report(const StepTail&);
+  double epoch() const { return double(loader_.plan().samples_before(done_)) / double(loader_.plan().samples); }
+
+  Task& task_;
+  GradSync& sync_;
+  AdamW& optimizer_;
+  Loader& loader_;
+  Workspace& work_;
+  PhaseClock& clock_;
+  TrainerOptions options_;
+  Hooks hooks_;
+  std::vector<Observer*> observers_;
+  Buffer squared_norm_;  // one fp64 on the device
+  int64_t done_ = 0;     // optimizer steps
+  StepReport last_;
+  std::chrono::steady_clock::time_point last_report_;
+};
+
+}  // namespace viaduct
