@@ -65,32 +65,32 @@ bool within(double value, const Rule& rule) {
          (std::isinf(rule.high) || value < rule.high);
 }
 
-// Each assign returns what was expected when the text is no such value, and nothing when it is.
-using Expected = std::optional<std::string>;
+// Each assign returns what is wrong when the text is no such value, and nothing when it is.
+using Wrong = std::optional<std::string>;
 
-Expected assign(std::string& field, const std::string& text, const Rule& rule) {
+Wrong assign(std::string& field, const std::string& text, const Rule& rule) {
   if (!rule.choices.empty() && !contains(rule.choices, text)) {
-    if (contains(rule.later, text)) return fmt::format("{}: {} is not in this version", join(rule.choices), text);
-    return (rule.choices.size() > 1 ? "one of " : "") + join(rule.choices);
+    if (contains(rule.later, text)) return fmt::format("{} is not in this version; use {}", text, join(rule.choices));
+    return (rule.choices.size() > 1 ? "expected one of " : "expected ") + join(rule.choices);
   }
   field = text;
   return {};
 }
-Expected assign(bool& field, const std::string& text, const Rule&) {
-  if (text != "true" && text != "false") return "true or false";
+Wrong assign(bool& field, const std::string& text, const Rule&) {
+  if (text != "true" && text != "false") return "expected true or false";
   field = text == "true";
   return {};
 }
-Expected assign(double& field, const std::string& text, const Rule& rule) {
+Wrong assign(double& field, const std::string& text, const Rule& rule) {
   double value = 0;
-  if (!parse_number(text, value) || !within(value, rule)) return "a number" + bounds(rule);
+  if (!parse_number(text, value) || !within(value, rule)) return "expected a number" + bounds(rule);
   field = value;
   return {};
 }
-Expected assign(int64_t& field, const std::string& text, const Rule& rule) {
-  std::string expected = "a whole number" + bounds(rule);
+Wrong assign(int64_t& field, const std::string& text, const Rule& rule) {
+  std::string expected = "expected a whole number" + bounds(rule);
   for (const auto& [word, number] : rule.words) {
-    if (text == word) return field = number, Expected{};
+    if (text == word) return field = number, Wrong{};
     expected += " or " + word;
   }
   int64_t value = 0;
@@ -100,8 +100,8 @@ Expected assign(int64_t& field, const std::string& text, const Rule& rule) {
 }
 
 [[noreturn]] void fail_value(const std::string& key, const std::string& value, const std::string& origin,
-                             const std::string& expected) {
-  fail_config(fmt::format("{} = '{}' ({}): expected {}", key, value, origin, expected));
+                             const std::string& why) {
+  fail_config(fmt::format("{} = '{}' ({}): {}", key, value, origin, why));
 }
 
 // A field of the model's config.json; false when it has none of that name.
@@ -110,16 +110,19 @@ bool set_override(Config& config, const std::string& key, const std::string& val
   VitConfig().fields([&](const std::string& name, auto& field) {
     if (key != "model." + name) return;
     found = true;
-    if (Expected expected = assign(field, value, Rule())) fail_value(key, value, origin, *expected);
+    if (Wrong wrong = assign(field, value, Rule())) fail_value(key, value, origin, *wrong);
     config.model.overrides[name] = value;
   });
   return found;
 }
 
 [[noreturn]] void fail_unknown(const std::string& key, const std::string& origin) {
-  std::string name = key.substr(key.rfind('.') + 1), meant;
-  if (auto foreign = kForeignNames.find(name); foreign != kForeignNames.end()) meant = foreign->second;
-  if (meant.empty()) meant = nearest(key, config_keys());
+  std::string name = key.substr(key.rfind('.') + 1);
+  int limit = std::max(int(name.size()) / 2, 2);
+  std::vector<std::string> foreign;
+  for (const auto& [theirs, ours] : kForeignNames) foreign.push_back(theirs);
+  auto known = kForeignNames.find(nearest(name, foreign, limit / 2));
+  std::string meant = known != kForeignNames.end() ? known->second : nearest(key, config_keys(), limit);
   if (meant.empty()) fail_config(fmt::format("unknown key {} ({}); viaduct train --help lists the keys", key, origin));
   fail_config(fmt::format("unknown key {} ({}); did you mean {}?", key, origin, meant));
 }
@@ -141,7 +144,7 @@ void set(Config& config, const std::string& key, const std::string& given, const
     fields.fields([&](const std::string& name, auto& field, const Rule& rule, const char*) {
       if (found || key != section + "." + name) return;
       found = true;
-      if (Expected expected = assign(field, value, rule)) fail_value(key, value, origin, *expected);
+      if (Wrong wrong = assign(field, value, rule)) fail_value(key, value, origin, *wrong);
     });
   });
   if (!found && key.starts_with("model.")) found = set_override(config, key, value, origin);

@@ -30,7 +30,30 @@ std::string lines_until(const std::string& path, int64_t last_step) {
 
 }  // namespace
 
-MetricsLog::MetricsLog(const std::string& path, int64_t last_step) : path_(path) {
+void StepWindow::add(const StepReport& report) {
+  StepReport sums = report;
+  sums.data_seconds += sums_.data_seconds, sums.forward_seconds += sums_.forward_seconds;
+  sums.backward_seconds += sums_.backward_seconds, sums.comm_seconds += sums_.comm_seconds;
+  sums.optimizer_seconds += sums_.optimizer_seconds;
+  sums_ = sums;
+  // A resumed run does not know the count before its first step: an average step's is near enough for a rate.
+  int64_t samples = last_samples_ < 0 ? report.samples / report.step : report.samples - last_samples_;
+  samples_ += samples, last_samples_ = report.samples, ++steps_;
+  seconds_ += double(samples) / report.samples_per_second;
+}
+
+StepReport StepWindow::take() {
+  StepReport mean = sums_;
+  for (double* t :
+       {&mean.data_seconds, &mean.forward_seconds, &mean.backward_seconds, &mean.comm_seconds, &mean.optimizer_seconds})
+    *t /= double(steps_);
+  mean.samples_per_second = double(samples_) / seconds_;
+  sums_ = {}, seconds_ = 0, steps_ = samples_ = 0;
+  return mean;
+}
+
+MetricsLog::MetricsLog(const std::string& path, int64_t last_step, int64_t log_every)
+    : path_(path), log_every_(log_every) {
   if (std::filesystem::exists(path)) {
     std::string kept = lines_until(path, last_step), shorter = path + ".new";
     std::ofstream file(shorter, std::ios::trunc);
@@ -49,23 +72,30 @@ void MetricsLog::append(const std::string& line) {
     fail_input(fmt::format("cannot write {}: {}", path_, strerror(errno)));
 }
 
-void MetricsLog::write(const StepMetrics& m) {
+void MetricsLog::stepped(const StepReport& report) {
+  window_.add(report);
+  if (report.step % log_every_ != 0 && report.step != report.total_steps) return;
+  StepReport m = window_.take();
   append(fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
                      R"("samples_per_second": {}, "data_seconds": {}, "forward_seconds": {}, "backward_seconds": {}, )"
-                     R"("comm_seconds": {}, "optimizer_seconds": {}}})",
-                     m.step, number(m.epoch), m.samples, number(m.loss), number(m.lr), number(m.grad_norm),
-                     number(m.samples_per_second), number(m.data), number(m.forward), number(m.backward),
-                     number(m.comm), number(m.optimizer)));
+                     R"("comm_seconds": {}, "optimizer_seconds": {}, "quarantined": {}}})",
+                     m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate), number(m.grad_norm),
+                     number(m.samples_per_second), number(m.data_seconds), number(m.forward_seconds),
+                     number(m.backward_seconds), number(m.comm_seconds), number(m.optimizer_seconds), m.quarantined));
 }
 
-void MetricsLog::write(int64_t step, double epoch, const std::vector<std::pair<std::string, double>>& fields) {
+void MetricsLog::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {
+  write(step, epoch, metrics);
+}
+
+void MetricsLog::saved(int64_t, const std::string&) {
+  if (::fsync(file_) != 0) fail_input(fmt::format("cannot write {}: {}", path_, strerror(errno)));
+}
+
+void MetricsLog::write(int64_t step, double epoch, const std::map<std::string, double>& fields) {
   std::string line = fmt::format(R"({{"step": {}, "epoch": {})", step, number(epoch));
   for (const auto& [name, value] : fields) line += fmt::format(R"(, "{}": {})", name, number(value));
   append(line + "}");
-}
-
-void MetricsLog::sync() {
-  if (::fsync(file_) != 0) fail_input(fmt::format("cannot write {}: {}", path_, strerror(errno)));
 }
 
 }  // namespace viaduct

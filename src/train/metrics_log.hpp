@@ -1,39 +1,44 @@
 // metrics.jsonl: one JSON object a line, for every logged step and every evaluation.
 #pragma once
-#include <cstdint>
 #include <string>
-#include <utility>
-#include <vector>
+
+#include "train/observer.hpp"
 
 namespace viaduct {
 
-struct StepMetrics {
-  int64_t step = 0;                                                     // optimizer steps done
-  double epoch = 0;                                                     // passes over the data done
-  int64_t samples = 0;                                                  // seen since the run began
-  double loss = 0;                                                      // mean over the global batch, before the update
-  double lr = 0;                                                        // that the update used
-  double grad_norm = 0;                                                 // before clipping
-  double samples_per_second = 0;                                        // of all ranks, since the line before
-  double data = 0, forward = 0, backward = 0, comm = 0, optimizer = 0;  // seconds of a step, on rank 0
+// The steps since the last line: loss, gradient norm and learning rate are those of the last step; times and rates are
+// means over all of them.
+class StepWindow {
+ public:
+  void add(const StepReport&);
+  StepReport take();  // and begins anew
+  bool empty() const { return steps_ == 0; }
+
+ private:
+  StepReport sums_;
+  double seconds_ = 0;
+  int64_t steps_ = 0, samples_ = 0, last_samples_ = -1;
 };
 
-class MetricsLog {
+class MetricsLog final : public Observer {
  public:
   // Opens for appending. Lines after `last_step` are cut off first: a resumed run says them again.
-  MetricsLog(const std::string& path, int64_t last_step);
-  ~MetricsLog();
+  MetricsLog(const std::string& path, int64_t last_step, int64_t log_every);
+  ~MetricsLog() override;
   MetricsLog(const MetricsLog&) = delete;
 
-  void write(const StepMetrics&);
-  // {"step": .., "epoch": .., then the fields as they are}, such as eval_loss.
-  void write(int64_t step, double epoch, const std::vector<std::pair<std::string, double>>& fields);
-  void sync();  // to the disk: before a checkpoint counts as saved
+  void stepped(const StepReport&) override;
+  void evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) override;
+  void saved(int64_t step, const std::string& folder) override;  // to the disk, with the checkpoint
+  // {"step": .., "epoch": .., then the fields}: the totals of a run.
+  void write(int64_t step, double epoch, const std::map<std::string, double>& fields);
 
  private:
   void append(const std::string& line);
   std::string path_;
   int file_ = -1;
+  int64_t log_every_;
+  StepWindow window_;
 };
 
 }  // namespace viaduct

@@ -20,9 +20,9 @@ int edit_distance(const std::string& a, const std::string& b) {
   return d[a.size()][b.size()];
 }
 
-std::string nearest(const std::string& word, const std::vector<std::string>& known) {
+std::string nearest(const std::string& word, const std::vector<std::string>& known, int limit) {
   std::string best;
-  int smallest = int(word.size()) / 2 + 1;
+  int smallest = limit + 1;
   for (const std::string& candidate : known) {
     int distance = edit_distance(word, candidate);
     if (distance < smallest) smallest = distance, best = candidate;

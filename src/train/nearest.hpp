@@ -7,7 +7,7 @@ namespace viaduct {
 
 int edit_distance(const std::string& a,
                   const std::string& b);  // insertions, deletions, substitutions and swaps of neighbours
-// The word of the smallest distance; empty when even that is further than half of `word`.
-std::string nearest(const std::string& word, const std::vector<std::string>& known);
+// The word of the smallest distance; empty when even that is above `limit`.
+std::string nearest(const std::string& word, const std::vector<std::string>& known, int limit);
 
 }  // namespace viaduct

@@ -52,9 +52,9 @@ std::string bar_line(int width, int64_t done, int64_t total, const std::string& 
   return (line + text).substr(0, size_t(std::max(width - 1, 0)));
 }
 
-Progress::Progress(int64_t first_step, int64_t total_steps, bool shown)
+Progress::Progress(int64_t first_step, int64_t log_every, bool shown)
     : first_(first_step),
-      total_(total_steps),
+      log_every_(log_every),
       shown_(shown),
       width_(shown ? terminal_width() : 0),
       start_(std::chrono::steady_clock::now()) {
@@ -68,28 +68,33 @@ Progress::~Progress() {
   write_terminal("\r\033[K");
 }
 
-double Progress::seconds() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+std::string Progress::eta(const StepReport& r) const {
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  return clock_text(seconds / double(r.step - first_) * double(r.total_steps - r.step));
 }
 
-std::string Progress::eta(int64_t done) const {
-  if (done <= first_) return "?";
-  return clock_text(seconds() / double(done - first_) * double(total_ - done));
-}
-
-void Progress::step(int64_t done, double loss, double samples_per_second) {
-  auto now = std::chrono::steady_clock::now();
-  if (!width_ || (now - last_draw_ < std::chrono::milliseconds(100) && done < total_)) return;
-  last_draw_ = now;
-  auto text = fmt::format("step {}/{}  loss {:.4f}  {:.1f} images/s  {} left", done, total_, loss, samples_per_second,
-                          eta(done));
-  write_terminal("\r\033[K" + bar_line(width_, done, total_, text));
-}
-
-void Progress::report(const StepMetrics& m) {
-  if (!shown_ || width_) return;
+void Progress::stepped(const StepReport& r) {
+  if (!shown_) return;
+  if (width_) {
+    auto now = std::chrono::steady_clock::now();
+    if (now - last_draw_ < std::chrono::milliseconds(100) && r.step < r.total_steps) return;
+    last_draw_ = now;
+    auto text = fmt::format("step {}/{}  loss {:.4f}  {:.1f} images/s  {} left", r.step, r.total_steps, r.loss,
+                            r.samples_per_second, eta(r));
+    return write_terminal("\r\033[K" + bar_line(width_, r.step, r.total_steps, text));
+  }
+  window_.add(r);
+  if (r.step % log_every_ != 0 && r.step != r.total_steps) return;
+  StepReport m = window_.take();
   log::info("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.1f} images/s  {} left", m.step,
-            total_, m.epoch, m.loss, m.lr, m.grad_norm, m.samples_per_second, eta(m.step));
+            m.total_steps, m.epoch, m.loss, m.learning_rate, m.grad_norm, m.samples_per_second, eta(r));
+}
+
+void Progress::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {
+  if (!shown_) return;
+  std::string line = fmt::format("step {}  epoch {:.2f}", step, epoch);
+  for (const auto& [name, value] : metrics) line += fmt::format("  {} {:.4g}", name, value);
+  log::info("{}", line);
 }
 
 }  // namespace viaduct

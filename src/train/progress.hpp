@@ -7,22 +7,22 @@
 
 namespace viaduct {
 
-class Progress {
+class Progress final : public Observer {
  public:
   // `shown` = false: says nothing (the other ranks).
-  Progress(int64_t first_step, int64_t total_steps, bool shown);
-  ~Progress();
+  Progress(int64_t first_step, int64_t log_every, bool shown);
+  ~Progress() override;
   Progress(const Progress&) = delete;
 
-  void step(int64_t done, double loss, double samples_per_second);  // after every step
-  void report(const StepMetrics&);                                  // at logged steps
+  void stepped(const StepReport&) override;
+  void evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) override;
 
  private:
-  double seconds() const;
-  std::string eta(int64_t done) const;
+  std::string eta(const StepReport&) const;
 
-  int64_t first_, total_;
+  int64_t first_, log_every_;
   bool shown_;
+  StepWindow window_;
   int width_ = 0;  // columns of the terminal; 0: none
   std::chrono::steady_clock::time_point start_, last_draw_;
 };
