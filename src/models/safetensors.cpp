@@ -80,9 +80,10 @@ void SafetensorsFile::read_bytes(const SafetensorsEntry& t, void* out) const {
   file_.read(data_begin_ + t.begin, out, t.end - t.begin);
 }
 
-void SafetensorsFile::read(const SafetensorsEntry& t, float* out) const {
-  int64_t offset = data_begin_ + t.begin, n = t.numel();
-  if (t.dtype == "F32") return read_bytes(t, out);
+void SafetensorsFile::read(const SafetensorsEntry& t, Range elements, float* out) const {
+  expect(Range{0, t.numel()}.contains(elements), "a read stays inside its tensor");
+  int64_t n = elements.size(), offset = data_begin_ + t.begin + elements.begin * safetensors_size_of(t.dtype);
+  if (t.dtype == "F32") return file_.read(offset, out, n * 4);
   if (t.dtype == "F64") return read_converted<double>(file_, offset, n, out, [](double x) { return float(x); });
   if (t.dtype == "F16") return read_converted<uint16_t>(file_, offset, n, out, from_half);
   if (t.dtype == "BF16") return read_converted<bf16>(file_, offset, n, out, [](bf16 x) { return float(x); });

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/files.hpp"
+#include "core/base/range.hpp"
 
 namespace viaduct {
 
@@ -37,8 +38,9 @@ class SafetensorsFile {
   const SafetensorsEntry* find(const std::string& name) const;  // null: not there
   const SafetensorsEntry& get(const std::string& name) const;   // or an error that names file and tensor
 
-  // numel() values as fp32; F64, F16 and BF16 are converted, other types are an error.
-  void read(const SafetensorsEntry&, float* out) const;
+  // Values as fp32, all or a range of them; F64, F16 and BF16 are converted, other types are an error.
+  void read(const SafetensorsEntry& t, float* out) const { read(t, {0, t.numel()}, out); }
+  void read(const SafetensorsEntry&, Range elements, float* out) const;
   void read_bytes(const SafetensorsEntry&, void* out) const;  // as they are in the file
 
  private:
