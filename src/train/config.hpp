@@ -173,6 +173,16 @@ struct PlanSection {
   }
 };
 
+struct ScenesSection {
+  int64_t count = 4000, size = 64, seed = 0;
+  template <class V>
+  void fields(V&& v) {
+    v("count", count, rule::at_least(1), "pictures in all; a tenth of them is for evaluation");
+    v("size", size, rule::at_least(16), "side in pixels");
+    v("seed", seed, rule::at_least(0), "other pictures");
+  }
+};
+
 struct BenchSection {
   int64_t steps = 10, warmup = 2;
   std::string json;
@@ -205,6 +215,7 @@ struct Config {
   RunSection run;
   PredictSection predict;
   PlanSection plan;
+  ScenesSection scenes;
   BenchSection bench;
   DeviceSection device;
   std::map<std::string, std::string> origins;  // "train.lr" -> "vit.cfg:12" or "command line"; absent: default
@@ -212,7 +223,7 @@ struct Config {
   template <class V>
   void sections(V&& v) {
     v("model", model), v("task", task), v("data", data), v("train", train), v("parallel", parallel), v("fault", fault);
-    v("run", run), v("predict", predict), v("plan", plan), v("bench", bench), v("device", device);
+    v("run", run), v("predict", predict), v("plan", plan), v("scenes", scenes), v("bench", bench), v("device", device);
   }
 
   bool given(const std::string& key) const { return origins.contains(key); }
@@ -230,8 +241,9 @@ void apply_overrides(const Config&, VitConfig&);
 // Throws unless `key` was given a value: the command cannot do without it.
 void require(const Config&, const std::string& key, const std::string& command);
 
-std::string value_text(const Config&, const std::string& key);      // as a config file would say it
-std::string effective_config(const Config&);                        // reads back as a config
+std::string value_text(const Config&, const std::string& key);  // as a config file would say it
+// Reads back as a config; of these sections, or of all.
+std::string effective_config(const Config&, const std::vector<std::string>& sections = {});
 std::string config_help(const std::vector<std::string>& sections);  // as command-line options
 std::vector<std::string> config_keys();                             // every key, model fields included
 

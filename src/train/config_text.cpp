@@ -1,4 +1,5 @@
 // Configs as text: the file that is read, the effective config that is written, the help.
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <filesystem>
 #include <fstream>
@@ -88,13 +89,14 @@ void require(const Config& config, const std::string& key, const std::string& co
         fmt::format("viaduct {} needs {}: give --{} VALUE or set it in the file of --config", command, key, key));
 }
 
-std::string effective_config(const Config& given) {
+std::string effective_config(const Config& given, const std::vector<std::string>& wanted) {
   std::string text = "# The effective configuration, with the origin of every value; use it with --config.\n";
   Config config = given;
   auto add = [&](const std::string& section, const std::string& name, const std::string& value) {
     text += fmt::format("{:<40} # {}\n", name + " = " + value, config.origin(section + "." + name));
   };
   config.sections([&](const std::string& section, auto& fields) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), section) == wanted.end()) return;
     text += fmt::format("\n[{}]\n", section);
     fields.fields([&](const std::string& name, auto& field, const Rule& rule, const char*) {
       add(section, name, show(field, rule));

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -11,9 +10,6 @@
 
 namespace viaduct {
 namespace {
-std::atomic<const char*> current_phase{"start"};
-std::atomic<int64_t> current_step{0};
-
 bool write_durably(const std::string& path, const std::string& text) {
   int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file < 0) return false;
@@ -21,8 +17,6 @@ bool write_durably(const std::string& path, const std::string& text) {
   return ::close(file) == 0 && good;
 }
 }  // namespace
-
-void note_position(const char* phase, int64_t step) { current_phase = phase, current_step = step; }
 
 const char* outcome_of(Exit code) {
   switch (code) {
@@ -44,14 +38,18 @@ const char* outcome_of(Exit code) {
   return "crashed";
 }
 
-bool write_verdict(const std::string& run_folder, Exit code, const std::string& message) noexcept try {
+bool write_verdict(const std::string& run_folder, const Verdict& verdict) noexcept try {
   const auto& self = log::identity();
-  nlohmann::ordered_json verdict = {
-      {"outcome", outcome_of(code)},   {"exit_code", int(code)},      {"rank", self.rank}, {"host", self.host},
-      {"phase", current_phase.load()}, {"step", current_step.load()}, {"message", message}};
+  nlohmann::ordered_json object = {{"outcome", outcome_of(verdict.code)},
+                                   {"exit_code", int(verdict.code)},
+                                   {"rank", self.rank},
+                                   {"host", self.host},
+                                   {"phase", verdict.phase},
+                                   {"step", verdict.step},
+                                   {"message", verdict.message}};
   std::string path = run_folder + "/verdict.json";
   std::string mine = fmt::format("{}.{}.{}", path, self.host, ::getpid());
-  std::string text = verdict.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  std::string text = object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   // link() is atomic and refuses to replace: a reader sees a whole verdict, and the first one stays.
   bool first = write_durably(mine, text) && ::link(mine.c_str(), path.c_str()) == 0;
   ::unlink(mine.c_str());

@@ -8,14 +8,17 @@
 
 namespace viaduct {
 
-// Where this rank is, for verdicts written from any thread. `phase` must be a literal.
-void note_position(const char* phase, int64_t step);
-
 // The word of verdict.json for an exit code.
 const char* outcome_of(Exit code);
 
+struct Verdict {
+  Exit code = Exit::ok;
+  std::string message;
+  std::string phase = "start";  // name_of(Phase)
+  int64_t step = 0;             // optimizer steps done
+};
 // False when there is a verdict already. Never throws: it is written while things go wrong.
-bool write_verdict(const std::string& run_folder, Exit code, const std::string& message) noexcept;
+bool write_verdict(const std::string& run_folder, const Verdict&) noexcept;
 void clear_verdict(const std::string& run_folder);  // when a run begins or is resumed, on one rank
 
 }  // namespace viaduct

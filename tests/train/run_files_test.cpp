@@ -93,9 +93,8 @@ TEST_F(RunFiles, MetricsThatAreNotNumbersAreStillJson) {
 }
 
 TEST_F(RunFiles, TheFirstVerdictStays) {
-  note_position("backward", 17);
-  EXPECT_TRUE(write_verdict(folder_, Exit::diverged, "loss is \"nan\"\n"));
-  EXPECT_FALSE(write_verdict(folder_, Exit::crash, "a peer died"));
+  EXPECT_TRUE(write_verdict(folder_, {Exit::diverged, "loss is \"nan\"\n", "backward", 17}));
+  EXPECT_FALSE(write_verdict(folder_, {Exit::crash, "a peer died"}));
   auto read = [&] { return nlohmann::json::parse(std::ifstream(path("verdict.json"))); };
   auto verdict = read();
   EXPECT_EQ(verdict["outcome"], "diverged");
@@ -107,10 +106,10 @@ TEST_F(RunFiles, TheFirstVerdictStays) {
   EXPECT_TRUE(verdict.contains("host"));
 
   clear_verdict(folder_);
-  EXPECT_TRUE(write_verdict(folder_, Exit::ok, "done"));
+  EXPECT_TRUE(write_verdict(folder_, {Exit::ok, "done"}));
   EXPECT_EQ(read()["outcome"], "completed");
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);  // no temporary file stays
-  EXPECT_FALSE(write_verdict("/nowhere/at/all", Exit::ok, ""));
+  EXPECT_FALSE(write_verdict("/nowhere/at/all", {}));
 }
 
 TEST_F(RunFiles, OneOfManyRacingVerdictsWinsWhole) {
@@ -118,7 +117,9 @@ TEST_F(RunFiles, OneOfManyRacingVerdictsWinsWhole) {
   {
     std::vector<std::jthread> ranks;
     for (int i = 0; i < 8; ++i)
-      ranks.emplace_back([&, i] { winners += write_verdict(folder_, Exit::crash, std::string(1000, char('a' + i))); });
+      ranks.emplace_back([&, i] {
+        winners += write_verdict(folder_, {Exit::crash, std::string(1000, char('a' + i))});
+      });
   }
   EXPECT_EQ(winners, 1);
   std::string message = nlohmann::json::parse(std::ifstream(path("verdict.json")))["message"];
