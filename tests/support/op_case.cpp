@@ -81,7 +81,10 @@ AddCases::AddCases(std::vector<OpCase> cases) {
 
 std::string dims(Shape s) {
   std::string text;
-  for (int i = 0; i < s.rank; ++i) text += (i ? "x" : "") + std::to_string(s[i]);
+  for (int i = 0; i < s.rank; ++i) {
+    if (i) text += 'x';
+    text += std::to_string(s[i]);
+  }
   return text;
 }
 

@@ -1,19 +1,13 @@
-// What an op needs to run, in one piece.
+// A workspace with the sizes of a test.
 #pragma once
-#include "core/device/context.hpp"
-#include "core/ops/packed_weights.hpp"
+#include "core/ops/workspace.hpp"
 
 namespace viaduct::test {
 
-struct TestCtx {
+struct TestCtx : Workspace {
   explicit TestCtx(DType dtype, Device device = Device::cpu(), int64_t arena_bytes = 64 << 20)
-      : stream(device), arena(device, arena_bytes), packed(device), ctx{stream, arena, packed, dtype} {}
+      : Workspace(device, arena_bytes, dtype) {}
   operator Ctx&() { return ctx; }
-
-  Stream stream;
-  Arena arena;
-  ops::PackedWeights packed;
-  Ctx ctx;
 };
 
 }  // namespace viaduct::test

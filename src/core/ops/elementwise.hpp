@@ -11,11 +11,11 @@ void activation(Ctx&, Tensor y, Tensor x, Activation);
 void activation_backward(Ctx&, Tensor dx, Tensor dy, Tensor x, Activation);  // x: the input of `activation`
 
 void add(Ctx&, Tensor y, Tensor a, Tensor b);
-void copy(Ctx&, Tensor y, Tensor x);   // converts between floating dtypes
+void copy(Ctx&, Tensor y, Tensor x);  // converts between floating dtypes
 void fill(Ctx&, Tensor y, double value);
 
-// y = x * mask / (1 - p), mask drawn by Philox from (ctx.sample_keys[b], op, element inside sample b): the backward pass is
-// the same call on dy. x [B, ..]. A copy when p is 0 or ctx.training is false.
+// y = x * mask / (1 - p), mask drawn by Philox from (ctx.sample_keys[b], op, element inside sample b): the backward
+// pass is the same call on dy. x [B, ..]. A copy when p is 0 or ctx.training is false.
 struct DropoutOptions {
   float p = 0;
   uint32_t op = 0;  // which dropout of the model: every use has its own number

@@ -12,8 +12,8 @@ struct NormStats {
 void layer_norm(Ctx&, Tensor y, NormStats, Tensor x, Tensor gamma, Tensor beta, double eps);
 
 struct NormGrads {
-  Tensor dx;             // may alias dy
-  Tensor dgamma, dbeta;  // gradient dtype; accumulated
+  Tensor dx;                // may alias dy
+  Tensor dgamma, dbeta;     // gradient dtype; accumulated
   bool accumulate = false;  // dx += instead of dx =: the residual stream (rule R1)
 };
 void layer_norm_backward(Ctx&, NormGrads, Tensor dy, Tensor x, NormStats, Tensor gamma);

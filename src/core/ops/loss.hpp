@@ -1,11 +1,13 @@
-// Losses. Gradients are those of the *sum* over the batch; the division by the number of terms comes after the reduction.
+// Losses. Gradients are those of the *sum* over the batch; the division by the number of terms comes after the
+// reduction.
 #pragma once
 #include "core/device/context.hpp"
 
 namespace viaduct::ops {
 
 // losses [B] fp32 (fp64 for fp64) = logsumexp(logits) - logits[label]; dlogits (absent: not wanted; may alias logits) =
-// softmax - onehot. logits [B, C]; labels [B] int32; a label of -100 contributes nothing. Computed in fp32 (fp64 for fp64).
+// softmax - onehot. logits [B, C]; labels [B] int32; a label of -100 contributes nothing. Computed in fp32 (fp64 for
+// fp64).
 void cross_entropy(Ctx&, Tensor losses, Tensor dlogits, Tensor logits, Tensor labels);
 
 // probabilities [B, C] fp32 of logits [B, C].

@@ -6,15 +6,15 @@
 
 namespace viaduct::ops {
 
-// What turns a uint8 value into a network input: (x * rescale - mean) / std per channel, in the order and the precision of
-// HF's image processors (rescale in fp64, rounded to fp32, the rest in fp32).
+// What turns a uint8 value into a network input: (x * rescale - mean) / std per channel, in the order and the precision
+// of HF's image processors (rescale in fp64, rounded to fp32, the rest in fp32).
 struct Normalization {
   double rescale = 1.0 / 255;
   std::array<float, 3> mean{0.5f, 0.5f, 0.5f}, std{0.5f, 0.5f, 0.5f};
 };
 
-// patches [B, G, 3 P P] from pixels [B, H, W, 3] uint8; patch g row-major over the image, its elements in the order of a
-// convolution weight [3, P, P]. G = (H / P) (W / P), rests are not read.
+// patches [B, G, 3 P P] from pixels [B, H, W, 3] uint8; patch g row-major over the image, its elements in the order of
+// a convolution weight [3, P, P]. G = (H / P) (W / P), rests are not read.
 void patchify(Ctx&, Tensor patches, Tensor pixels, int64_t patch, const Normalization&);
 
 // tokens [B, 1 + G, C] = (cls, patches) + positions [1 + G, C].

@@ -4,8 +4,9 @@
 
 namespace viaduct::ops {
 
-// out [1] fp64 = sum of squares of x (flat, fp32 or fp64), summed in fixed chunks of kNormChunk elements in order: the same
-// bits for any number of threads, and for any cut into shards that are aligned to the chunks. Not finite if any x is not.
+// out [1] fp64 = sum of squares of x (flat, fp32 or fp64), summed in fixed chunks of kNormChunk elements in order: the
+// same bits for any number of threads, and for any cut into shards that are aligned to the chunks. Not finite if any x
+// is not.
 inline constexpr int64_t kNormChunk = 65536;
 void squared_norm(Ctx&, Tensor out, Tensor x);
 

@@ -1,0 +1,79 @@
+#include "core/ops/cpu/loss.hpp"
+
+#include "core/ops/cpu/parallel.hpp"
+#include "core/ops/cpu/vector_math.hpp"
+
+namespace viaduct::ops::cpu {
+namespace {
+
+constexpr int32_t kIgnored = -100;  // torch's ignore_index
+
+// The largest logit and the sum of exp(logit - largest).
+template <class T, class C = compute_t<T>>
+std::pair<C, C> exp_sum(const T* x, int64_t n) {
+  C largest = C(x[0]), sum = 0;
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = 0; i < n; ++i) largest = C(x[i]) > largest ? C(x[i]) : largest;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) sum += exp(C(x[i]) - largest);
+  return {largest, sum};
+}
+
+// to = scale exp(x - largest); `to` may be x.
+template <class To, class T, class C = compute_t<T>>
+void write_probabilities(To* to, const T* x, int64_t n, C largest, C sum) {
+  const C scale = C(1) / sum;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) to[i] = To(exp(C(x[i]) - largest) * scale);
+}
+
+void check_labels(const int32_t* labels, int64_t samples, int64_t classes) {
+  for (int64_t b = 0; b < samples; ++b)
+    if (labels[b] != kIgnored && (labels[b] < 0 || labels[b] >= classes))
+      fail(Exit::crash, fmt::format("cross_entropy: label {} of row {} should be in [0, {}) or {}", labels[b], b,
+                                    classes, kIgnored));
+}
+
+}  // namespace
+
+void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels) {
+  int64_t samples = logits.shape[0], classes = logits.shape[1];
+  const int32_t* label = data<int32_t>(labels);
+  check_labels(label, samples, classes);
+  dispatch(logits.dtype, [&]<class T>() {
+    using C = compute_t<T>;
+    const T* from = data<T>(logits);
+    T* to = dlogits ? data<T>(dlogits) : nullptr;
+    C* loss = data<C>(losses);
+    parallel_rows(samples, classes, [=](int64_t b) {
+      const T* x = from + b * classes;
+      T* dx = to ? to + b * classes : nullptr;
+      if (label[b] == kIgnored) {
+        loss[b] = 0;
+        if (dx) std::fill(dx, dx + classes, T(0.0f));
+        return;
+      }
+      auto [largest, sum] = exp_sum(x, classes);
+      C own = C(x[label[b]]) - largest;
+      loss[b] = std::log(sum) - own;
+      if (!dx) return;
+      write_probabilities(dx, x, classes, largest, sum);
+      dx[label[b]] = T(exp(own) / sum - C(1));
+    });
+  });
+}
+
+void softmax(Tensor probabilities, Tensor logits) {
+  int64_t classes = logits.shape[1];
+  dispatch(logits.dtype, [&]<class T>() {
+    using C = compute_t<T>;
+    const T* from = data<T>(logits);
+    C* to = data<C>(probabilities);
+    parallel_rows(logits.shape[0], classes, [=](int64_t b) {
+      auto [largest, sum] = exp_sum(from + b * classes, classes);
+      write_probabilities(to + b * classes, from + b * classes, classes, largest, sum);
+    });
+  });
+}
+
+}  // namespace viaduct::ops::cpu

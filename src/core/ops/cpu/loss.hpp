@@ -1,0 +1,9 @@
+#pragma once
+#include "core/ops/loss.hpp"
+
+namespace viaduct::ops::cpu {
+
+void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels);
+void softmax(Tensor probabilities, Tensor logits);
+
+}  // namespace viaduct::ops::cpu

@@ -1,0 +1,31 @@
+#include "core/ops/update.hpp"
+
+#include "core/base/range.hpp"
+#include "core/ops/cpu/update.hpp"
+#include "core/ops/dispatch.hpp"
+#include "core/ops/operand_check.hpp"
+
+namespace viaduct::ops {
+
+void squared_norm(Ctx& ctx, Tensor out, Tensor x) {
+  OperandCheck check{ctx, "squared_norm"};
+  check("out", out, {1}, DType::f64);
+  check.that(x.dtype == DType::f32 || x.dtype == DType::f64, "x is fp32 or fp64", x);
+  auto scope = ctx.arena.scope("squared_norm");
+  Tensor partial = ctx.arena.temp({ceil_div(x.numel(), kNormChunk)}, DType::f64);
+  run_on_device(ctx, [&] { cpu::squared_norm(out, partial, x); });
+}
+
+void adamw(Ctx& ctx, const AdamWArgs& a) {
+  OperandCheck check{ctx, "adamw"};
+  DType state = stat_dtype(a.value.dtype);
+  check.same_size("master", a.master, a.value, state);
+  check.same_size("m", a.m, a.value, state);
+  check.same_size("v", a.v, a.value, state);
+  check.same_size("grad", a.grad, a.value, state);
+  check.that(a.t >= 1, "steps are counted from 1", a.value);
+  check.that(a.value.dtype == DType::bf16 || a.value.data == a.master.data, "master is the value itself", a.master);
+  run_on_device(ctx, [&] { cpu::adamw(a); });
+}
+
+}  // namespace viaduct::ops
