@@ -1,5 +1,6 @@
 // Ranks that exchange tensors. Collectives are ordered on the given stream; every rank makes the same calls in the same
-// order. Implementations: SelfComm (one rank), MpiComm (host memory over MPI), ThreadComm (ranks as threads, for tests).
+// order. Implementations: SelfComm (one rank), MpiComm (host memory over MPI), ThreadComm (ranks as threads, for
+// tests).
 #pragma once
 #include <memory>
 #include <string>
@@ -19,7 +20,7 @@ class Communicator {
   virtual int size() const = 0;
   virtual const char* name() const = 0;  // "mpi", "self", ...: printed at start
 
-  virtual void all_reduce(Tensor, Reduce, Stream&) = 0;                     // in place
+  virtual void all_reduce(Tensor, Reduce, Stream&) = 0;                         // in place
   virtual void reduce_scatter(Tensor shard, Tensor full, Reduce, Stream&) = 0;  // full = size() x shard
   virtual void all_gather(Tensor full, Tensor shard, Stream&) = 0;
   virtual void broadcast(Tensor, int root, Stream&) = 0;
@@ -27,7 +28,9 @@ class Communicator {
 
   // The control plane: small host data of any length, in rank order on every rank; seldom called.
   virtual std::vector<std::string> all_gather_text(const std::string& mine) = 0;
-  std::string broadcast_text(const std::string& mine, int root) { return all_gather_text(root == rank() ? mine : "").at(root); }
+  std::string broadcast_text(const std::string& mine, int root) {
+    return all_gather_text(root == rank() ? mine : "").at(root);
+  }
 
   // The same ranks with a context of their own, so that a thread's collectives never meet another thread's.
   virtual std::unique_ptr<Communicator> duplicate() = 0;

@@ -1,4 +1,5 @@
-// Synchronisation of gradients: what a strategy (ddp, later fast_ddp, zero1, zero2) does between backward and the optimizer.
+// Synchronisation of gradients: what a strategy (ddp, later fast_ddp, zero1, zero2) does between backward and the
+// optimizer.
 //   begin(pass) .. [model: add_loss, open/ready per block] .. more passes .. finish()
 // Gradients are sums over loss terms; nothing is divided here. Only the last pass of a step communicates.
 #pragma once
@@ -13,11 +14,11 @@ namespace viaduct {
 
 // What every rank learns of the whole step with the last bucket, without a collective of its own.
 struct StepTail {
-  double loss_sum = 0;       // over all loss terms
-  int64_t terms = 0;         // how many there were: the divisor
-  int64_t quarantined = 0;   // samples replaced
-  int64_t stop = 0;          // ranks that were asked to stop
-  int64_t nonfinite = 0;     // ranks that saw a loss that is not finite
+  double loss_sum = 0;      // over all loss terms
+  int64_t terms = 0;        // how many there were: the divisor
+  int64_t quarantined = 0;  // samples replaced
+  int64_t stop = 0;         // ranks that were asked to stop
+  int64_t nonfinite = 0;    // ranks that saw a loss that is not finite
 };
 
 class GradSync : public GradSink {

@@ -5,8 +5,11 @@ namespace viaduct {
 
 // Starts the program a second time with OMP_WAIT_POLICY=passive, unless the user chose a policy: libgomp reads it when
 // it is loaded, and threads of ranks that share cores otherwise spin against each other (measured: 0.29 s against 0.002
-// s). That this CPU has what the binary was compiled for is checked even earlier, before static initialisers; exit 4 if
-// not.
+// s).
 void prepare_process(char** argv);
+
+// Ends the program with exit code 4 and a sentence if this CPU lacks what the compiler was allowed to use. Runs by
+// itself before static initialisers; prepare_process names it so that it is linked.
+void require_cpu();
 
 }  // namespace viaduct

@@ -1,0 +1,19 @@
+#include "comm/grad_sync.hpp"
+
+#include "comm/ddp.hpp"
+
+namespace viaduct {
+
+std::unique_ptr<GradSync> make_grad_sync(const GradSyncOptions& options, ParameterStore& store, Communicator& comm) {
+  if (!(options.bucket_mb > 0))
+    fail_config(fmt::format("parallel.bucket_mb is the size of a gradient bucket in megabytes, above 0; found {}",
+                            options.bucket_mb));
+  if (options.strategy == "ddp") return std::make_unique<Ddp>(store, comm, options.bucket_mb);
+  fail_config(fmt::format("parallel.strategy = {} is not known; this build has: ddp", options.strategy));
+}
+
+void report_all(ParameterStore& store, GradSink& sink) {
+  for (auto block = store.blocks().rbegin(); block != store.blocks().rend(); ++block) sink.ready(*block);
+}
+
+}  // namespace viaduct
