@@ -153,14 +153,14 @@ void StagedFolder::refuse_to_lose_files() const {
   if (error) fail_config(fmt::format("{}: expected a folder: {}", destination_.string(), error.message()));
 }
 
-void StagedFolder::commit() {
+void StagedFolder::commit(Replace replace) {
   sync_folder(staging_);
   if (!fs::exists(fs::symlink_status(destination_))) {
     rename_or_fail(staging_, destination_);
     committed_ = true;
     return sync_folder(folder_of(destination_));
   }
-  refuse_to_lose_files();
+  if (replace == Replace::older_version) refuse_to_lose_files();
   if (::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, destination_.c_str(), RENAME_EXCHANGE)) {
     Path aside = staging_.string() + "-old";  // file systems that cannot exchange: an instant without either
     rename_or_fail(destination_, aside);

@@ -64,9 +64,10 @@ class StagedFolder {
   ~StagedFolder();
 
   const Path& path() const { return staging_; }
-  // The files inside must be finished. A folder already there is replaced, but only if everything in it has a
-  // successor.
-  void commit();
+  // The files inside must be finished. A folder already there is replaced: by default only if everything in it has a
+  // successor, so that no file of the user's goes.
+  enum class Replace { older_version, anything };
+  void commit(Replace = Replace::older_version);
   // What a killed process left in `folder`; only for a folder with one writer.
   static void remove_leftovers(const Path& folder);
 

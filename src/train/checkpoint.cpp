@@ -1,0 +1,195 @@
+#include "train/checkpoint.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "core/base/json.hpp"
+#include "core/base/log.hpp"
+#include "models/safetensors.hpp"
+
+namespace viaduct {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kWeights = "weights.safetensors";
+constexpr const char* kM = "adam_m.safetensors";
+constexpr const char* kV = "adam_v.safetensors";
+constexpr const char* kState = "state.json";
+constexpr const char* kManifest = "manifest.json";
+constexpr int64_t kFormat = 1, kMaxText = 1 << 20;
+
+std::string name_of(int64_t step) { return fmt::format("step-{:08}", step); }
+
+std::optional<int64_t> step_of(const std::string& name) {
+  int64_t step = 0;
+  if (!name.starts_with("step-") || name.size() < 13) return {};
+  auto [end, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+  if (error != std::errc() || end != name.data() + name.size() || step < 0) return {};
+  return step;
+}
+
+// Newest first, damaged ones included.
+std::vector<std::pair<int64_t, Path>> list_checkpoints(const Path& folder) {
+  std::vector<std::pair<int64_t, Path>> found;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder, none))
+    if (auto step = step_of(entry.path().filename().string())) found.emplace_back(*step, entry.path());
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+// The manifest seals itself too: "xxh3" is the hash of the rest.
+std::string seal(nlohmann::json manifest) {
+  manifest.erase("xxh3");
+  manifest["xxh3"] = xxh3_hex(manifest.dump());
+  return manifest.dump(1) + "\n";
+}
+
+FileDigest write_tensors(const Path& path, const ParameterStore& store, Range range, const Tensor& values) {
+  expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
+  std::vector<SafetensorsItem> items;
+  for (const Parameter& p : store.parameters()) {
+    expect(range.contains(p.range), "a checkpoint holds every parameter");
+    items.push_back({p.name,
+                     "F32",
+                     {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank},
+                     data<float>(values) + (p.range.begin - range.begin)});
+  }
+  return write_safetensors(path, items);
+}
+
+void read_tensors(const Path& path, const ParameterStore& store, Range range, const Tensor& values) {
+  expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
+  SafetensorsFile file(path);
+  if (file.tensors().size() != store.parameters().size())
+    fail_input(fmt::format("{}: expected the {} tensors of this model, found {}; it belongs to another model",
+                           path.string(), store.parameters().size(), file.tensors().size()));
+  for (const Parameter& p : store.parameters()) {
+    const SafetensorsEntry& t = file.get(p.name);
+    std::vector<int64_t> shape(p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank);
+    if (t.shape != shape || t.dtype != "F32")
+      fail_input(fmt::format("{}: tensor '{}': expected F32 {}, found {} {}; it belongs to another model",
+                             path.string(), p.name, to_string(shape), t.dtype, to_string(t.shape)));
+    Range part{std::max(p.range.begin, range.begin), std::min(p.range.end, range.end)};
+    if (part.empty()) continue;
+    file.read(t, {part.begin - p.range.begin, part.end - p.range.begin},
+              data<float>(values) + (part.begin - range.begin));
+  }
+}
+
+// Under a name that nobody looks for first, so that a kill half-way leaves no half checkpoint.
+void remove_checkpoint(const Path& path) {
+  Path doomed = path.parent_path() / fmt::format(".{}.tmp-removed", path.filename().string());
+  std::error_code error;
+  fs::remove_all(doomed, error);
+  fs::rename(path, doomed, error);
+  if (!error) fs::remove_all(doomed, error);
+  if (error) log::warn("the old checkpoint {} cannot be removed: {}", path.string(), error.message());
+}
+
+void tidy(const Path& folder, int64_t step, Retention retention) {
+  auto best = best_checkpoint(folder);
+  int64_t kept = 0;
+  for (const auto& [at, path] : list_checkpoints(folder)) {
+    if (at > step) {
+      Path aside = folder / ("abandoned-" + path.filename().string());
+      std::error_code error;
+      fs::remove_all(aside, error);
+      fs::rename(path, aside, error);
+      log::warn("{} is of a later step than this run has reached; set aside as {}", path.string(),
+                aside.filename().string());
+    } else if (++kept > std::max<int64_t>(1, retention.last) && path != best) {
+      remove_checkpoint(path);
+    }
+  }
+}
+
+void verify_file(const Path& path, const nlohmann::json& expected) {
+  std::string where = path.parent_path() / kManifest;
+  if (!expected.is_object()) fail_input(fmt::format("{}: expected an object for each file", where));
+  int64_t bytes = json_value<int64_t>(expected, "bytes", -1, where);
+  int64_t found = FileReader(path).size();
+  if (found != bytes) fail_input(fmt::format("{}: expected {} bytes, found {}", path.string(), bytes, found));
+  if (digest_file(path).xxh3 != json_value<std::string>(expected, "xxh3", "", where))
+    fail_input(fmt::format("{}: its content has changed since it was saved (the hash differs)", path.string()));
+}
+
+}  // namespace
+
+Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, const ParameterStore& store,
+                     const OptimizerTensors& tensors, bool is_best, Retention retention) {
+  make_folders(folder);
+  StagedFolder::remove_leftovers(folder);
+  Path destination = folder / name_of(step);
+  StagedFolder staged(destination);
+  nlohmann::json manifest = {{"format", kFormat}, {"step", step}};
+  auto note = [&](const char* name, const FileDigest& digest) {
+    manifest["files"][name] = {{"bytes", digest.bytes}, {"xxh3", digest.xxh3}};
+  };
+  auto write_text = [&](const char* name, const std::string& text) {
+    FileWriter file(staged.path() / name);
+    file.append(text);
+    return file.finish();
+  };
+  note(kWeights, write_tensors(staged.path() / kWeights, store, tensors.range, tensors.master));
+  note(kM, write_tensors(staged.path() / kM, store, tensors.range, tensors.m));
+  note(kV, write_tensors(staged.path() / kV, store, tensors.range, tensors.v));
+  note(kState, write_text(kState, state.json()));
+  write_text(kManifest, seal(manifest));
+  staged.commit(StagedFolder::Replace::anything);
+  if (is_best) write_file_durable(folder / "best", name_of(step) + "\n");
+  tidy(folder, step, retention);
+  return destination;
+}
+
+Checkpoint open_checkpoint(const Path& path) {
+  Path where = path / kManifest;
+  std::string text = read_file(where, kMaxText);
+  nlohmann::json manifest = parse_json_object(text, where.string());
+  if (seal(manifest) != text) fail_input(fmt::format("{}: its content has changed since it was saved", where.string()));
+  if (json_value<int64_t>(manifest, "format", 0, where.string()) != kFormat)
+    fail_input(fmt::format("{}: expected checkpoint format {}, found {}", where.string(), kFormat,
+                           manifest.value("format", nlohmann::json()).dump()));
+  auto files = manifest.find("files");
+  for (const char* name : {kState, kWeights, kM, kV}) {
+    if (files == manifest.end() || !files->is_object() || !files->contains(name))
+      fail_input(fmt::format("{}: expected an entry for {}", where.string(), name));
+    verify_file(path / name, (*files)[name]);
+  }
+  return {path, json_value<int64_t>(manifest, "step", 0, where.string()),
+          RunState::parse(read_file(path / kState, kMaxText), path / kState)};
+}
+
+std::optional<Checkpoint> find_latest_checkpoint(const Path& folder) {
+  auto all = list_checkpoints(folder);
+  for (const auto& [step, path] : all) {
+    try {
+      return open_checkpoint(path);
+    } catch (const Error& e) {
+      if (e.code() != Exit::input) throw;
+      log::warn("checkpoint of step {} is damaged and passed over: {}", step, e.what());
+    }
+  }
+  if (all.empty()) return {};
+  fail_input(
+      fmt::format("{}: all {} checkpoints are damaged; the warnings above say how. To begin anew, choose another "
+                  "run.output",
+                  folder.string(), all.size()));
+}
+
+std::optional<Path> best_checkpoint(const Path& folder) {
+  if (!fs::exists(folder / "best")) return {};
+  std::string name = read_file(folder / "best", 64);
+  if (!name.empty() && name.back() == '\n') name.pop_back();
+  if (!step_of(name) || !fs::exists(folder / name)) return {};
+  return folder / name;
+}
+
+void load_checkpoint(const Path& path, const ParameterStore& store, const OptimizerTensors& tensors) {
+  read_tensors(path / kWeights, store, tensors.range, tensors.master);
+  if (tensors.m) read_tensors(path / kM, store, tensors.range, tensors.m);
+  if (tensors.v) read_tensors(path / kV, store, tensors.range, tensors.v);
+}
+
+}  // namespace viaduct
