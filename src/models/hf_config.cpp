@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/base/check.hpp"
 #include "core/base/json.hpp"
 
 namespace viaduct {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/base/check.hpp"
 #include "core/base/json.hpp"
 #include "models/hf_weights.hpp"
 

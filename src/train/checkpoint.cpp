@@ -4,6 +4,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "core/base/check.hpp"
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "models/safetensors.hpp"
