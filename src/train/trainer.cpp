@@ -23,7 +23,6 @@ Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, W
 }
 
 RunEnd Trainer::run() {
-  int64_t saved_at = -1;
   bool stopping = false;
   clock_.reset();
   last_report_ = std::chrono::steady_clock::now();
@@ -42,11 +41,10 @@ RunEnd Trainer::run() {
     }
     if (hooks_.save && (last || stopping || (options_.checkpoint_every && done_ % options_.checkpoint_every == 0))) {
       clock_.enter(Phase::checkpoint);
-      hooks_.save(done_, metrics);
-      saved_at = done_;
+      std::string folder = hooks_.save(done_, metrics);
+      for (Observer* o : observers_) o->saved(done_, folder);
     }
   }
-  if (hooks_.save && saved_at < 0 && done_ == options_.start_step) hooks_.save(done_, {});  // nothing was left to do
   return stopping && done_ < options_.total_steps ? RunEnd::preempted : RunEnd::completed;
 }
 

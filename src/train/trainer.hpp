@@ -28,7 +28,8 @@ class Trainer {
   struct Hooks {
     std::function<std::map<std::string, double>()> evaluate;
     // Metrics are those of the last evaluation at this very step, else empty.
-    std::function<void(int64_t step, const std::map<std::string, double>& metrics)> save;
+    // Returns the checkpoint's folder.
+    std::function<std::string(int64_t step, const std::map<std::string, double>& metrics)> save;
     std::function<void(int64_t step)> before_step;  // faults on purpose
     std::function<bool()> stop_requested;           // of this rank alone
   };

@@ -1,0 +1,119 @@
+#include "train/engine.hpp"
+
+#include <fstream>
+
+#include "core/base/log.hpp"
+#include "models/hf_config.hpp"
+#include "models/hf_weights.hpp"
+#include "train/image_processor.hpp"
+
+namespace viaduct {
+namespace {
+
+ops::Normalization normalization_of(const ImageProcessor& p) {
+  ops::Normalization n{.rescale = p.do_rescale ? p.rescale_factor : 1.0, .mean{0, 0, 0}, .std{1, 1, 1}};
+  if (p.do_normalize) n.mean = p.mean, n.std = p.std;
+  return n;
+}
+
+std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", double(bytes) / (1 << 30)); }
+
+// What the host can still give, the page cache included; 0: unknown.
+int64_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string name, unit;
+  int64_t kib = 0;
+  while (file >> name >> kib && std::getline(file, unit))
+    if (name == "MemAvailable:") return kib * 1024;
+  return 0;
+}
+
+}  // namespace
+
+ModelSource resolve_model(const Config& config, const std::vector<std::string>& classes) {
+  ModelSource source;
+  if (!config.model.pretrained.empty()) {
+    Path folder = find_model_folder(config.model.pretrained);
+    source.folder = folder.string();
+    source.config = read_vit_config(folder);
+    source.processor = read_image_processor(folder, source.config.image_size);
+  }
+  apply_overrides(config, source.config);
+  if (config.data.image_size > 0) {
+    if (config.model.overrides.contains("image_size") && source.config.image_size != config.data.image_size)
+      fail_config(fmt::format("data.image_size = {} and model.image_size = {} differ; give one of them",
+                              config.data.image_size, source.config.image_size));
+    source.config.image_size = config.data.image_size;
+  }
+  source.processor.height = source.processor.width = int(source.config.image_size);
+  if (!classes.empty()) source.config.labels = classes;
+  source.config.validate();
+  return source;
+}
+
+MakeTask task_maker(const ModelSource& source, const Config& config) {
+  return [config = source.config, normalization = normalization_of(source.processor),
+          recompute = config.train.recompute]() -> std::unique_ptr<Task> {
+    return std::make_unique<ClassificationTask>(config, normalization, recompute);
+  };
+}
+
+StepShape step_shape(const Config& config, bool training) {
+  return {.batch_size = config.train.batch_size,
+          .dtype = config.train.precision == "bf16" ? DType::bf16 : DType::f32,
+          .training = training};
+}
+
+std::string plan_text(const MemoryPlan& p) {
+  std::string text = fmt::format("{} a rank: parameters {}", gib(p.total()), gib(p.parameters));
+  if (p.gradients) text += fmt::format(", gradients {}, optimizer {}", gib(p.gradients), gib(p.optimizer));
+  return text + fmt::format(", packed weights {}, activations {}, batches {}", gib(p.packed), gib(p.activations),
+                            gib(p.batches));
+}
+
+Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm)
+    : source_(source), comm_(comm) {
+  MakeTask make = task_maker(source, config);
+  StepShape shape = step_shape(config, training);
+  plan_ = plan_memory(make, shape);
+  if (int64_t free = available_memory(); free > 0 && plan_.total() > free) {
+    int64_t fits = largest_batch(make, shape, free);
+    fail_config(fmt::format(
+        "train.batch_size = {} needs {} but {} of memory are free on this host; {}", shape.batch_size,
+        gib(plan_.total()), gib(free),
+        fits ? fmt::format("try train.batch_size = {}", fits) : "try train.recompute = true or a smaller model"));
+  }
+  task_ =
+      std::make_unique<ClassificationTask>(source.config, normalization_of(source.processor), config.train.recompute);
+  ParameterStore& store = task_->parameters();
+  store.materialize(Device::cpu(), shape.dtype, training,
+                    [&](Device device, int64_t bytes) { return comm.allocate(device, bytes); });
+  work_ = std::make_unique<Workspace>(Device::cpu(), plan_.activations, shape.dtype);
+  if (training)
+    optimizer_ = std::make_unique<AdamW>(store, store.range(),
+                                         AdamWConfig{.beta1 = config.train.adam_beta1,
+                                                     .beta2 = config.train.adam_beta2,
+                                                     .eps = config.train.adam_epsilon,
+                                                     .weight_decay = config.train.weight_decay});
+}
+
+void Engine::load_weights(uint64_t seed) {
+  ParameterStore& store = task_->parameters();
+  bool apart = optimizer_ && store.dtype() == DType::bf16;  // the master is a buffer of its own
+  Tensor master = apart ? optimizer_->master() : Tensor{};
+  if (source_.folder.empty()) {
+    store.initialize(seed);
+    if (apart) optimizer_->master_from_values(work_->ctx);
+  } else if (comm_.rank() == 0) {
+    load_vit_weights(source_.folder, source_.config, store, seed, master, apart ? store.range() : Range{});
+  }
+  comm_.broadcast(apart ? master : store.values(), 0, work_->stream);
+  master_changed();
+}
+
+void Engine::master_changed() {
+  if (optimizer_) optimizer_->values_from_master(work_->ctx);
+  work_->packed.values_changed();
+}
+
+}  // namespace viaduct

@@ -1,0 +1,264 @@
+#include "train/run.hpp"
+
+#include <omp.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "comm/signals.hpp"
+#include "core/base/log.hpp"
+#include "models/hf_export.hpp"
+#include "train/checkpoint.hpp"
+#include "train/engine.hpp"
+#include "train/evaluate.hpp"
+#include "train/fault.hpp"
+#include "train/image_processor.hpp"
+#include "train/metrics_log.hpp"
+#include "train/progress.hpp"
+#include "train/totals.hpp"
+#include "train/trainer.hpp"
+#include "train/verdict.hpp"
+
+namespace viaduct {
+namespace {
+
+class Run {
+ public:
+  Run(const Config&, Communicator&);
+  Exit run();
+  Phase phase() const { return clock_.phase(); }
+  int64_t step() const { return step_; }
+
+ private:
+  LoaderOptions loader_options(Pass) const;
+  TrainerOptions trainer_options() const;
+  void resume_from(const Checkpoint&);
+  RunState state(int64_t step) const;
+  std::map<std::string, double> evaluate_now();
+  std::string save(int64_t step, bool is_best);
+  void export_model(const std::string& name);
+  std::optional<Checkpoint> checkpoint_to_resume();
+  void say_plan() const;
+  bool first() const { return comm_.rank() == 0; }
+  Path folder() const { return config_.run.output; }
+
+  const Config& config_;
+  Communicator& comm_;
+  TrainEval data_;
+  Engine engine_;
+  BatchPlan batches_;
+  int64_t start_step_ = 0, total_steps_ = 0, step_ = 0;
+  double best_ = std::nan("");
+  bool improved_ = false;  // at the last evaluation
+  PhaseClock clock_;
+};
+
+TrainEval open_data(const Config& config) {
+  TrainEval data = open_train_eval(config.data.train, config.data.eval);
+  if (data.train->size() == 0) fail_input(config.data.train + ": no training images");
+  return data;
+}
+
+int64_t total_steps(const Config& config, const BatchPlan& batches) {
+  if (config.train.steps > 0) return config.train.steps;
+  return int64_t(std::ceil(config.train.epochs * double(batches.steps_per_epoch())));
+}
+
+Run::Run(const Config& config, Communicator& comm)
+    : config_(config),
+      comm_(comm),
+      data_(open_data(config)),
+      engine_(resolve_model(config, data_.train->classes()), config, true, comm),
+      batches_{.samples = data_.train->size(),
+               .batch_size = config.train.batch_size,
+               .accumulate = config.train.accumulate,
+               .ranks = comm.size()},
+      total_steps_(total_steps(config, batches_)) {}
+
+LoaderOptions Run::loader_options(Pass pass) const {
+  bool training = pass == Pass::training;
+  return {.pass = pass,
+          .batch_size = config_.train.batch_size,
+          .accumulate = config_.train.accumulate,
+          .rank = comm_.rank(),
+          .ranks = comm_.size(),
+          .seed = uint64_t(config_.train.seed),
+          .shuffle = config_.data.shuffle,
+          .processor = engine_.source().processor,
+          .augment = training ? augment_named(config_.data.augment) : Augment::none,
+          .workers = config_.data.workers < 0 ? automatic_workers(omp_get_max_threads()) : int(config_.data.workers),
+          .quarantine_budget = config_.data.max_quarantined};
+}
+
+TrainerOptions Run::trainer_options() const {
+  auto every = [&](int64_t steps) { return steps == 0 ? batches_.steps_per_epoch() : std::max<int64_t>(steps, 0); };
+  return {.start_step = start_step_,
+          .total_steps = total_steps_,
+          .accumulate = config_.train.accumulate,
+          .eval_every = every(config_.train.eval_every),
+          .checkpoint_every = every(config_.run.checkpoint_every),
+          .learning_rate = config_.train.lr,
+          .clip_norm = config_.train.clip_norm,
+          .schedule{config_.train.schedule, Schedule::warmup_from(config_.train.warmup, total_steps_), total_steps_}};
+}
+
+// What must be the same for a resumed run to be the run that was interrupted. The number of ranks is not among it.
+RunState Run::state(int64_t step) const {
+  RunState s;
+  s.set("step", step);
+  s.set("global_batch", batches_.global_batch());
+  s.set("train_samples", batches_.samples);
+  s.set("total_steps", total_steps_);
+  s.set("seed", config_.train.seed);
+  s.set("shuffle", int64_t(config_.data.shuffle));
+  if (std::isfinite(best_)) s.set("best_metric", best_);
+  return s;
+}
+
+void Run::resume_from(const Checkpoint& checkpoint) {
+  RunState mine = state(checkpoint.step);
+  for (const char* name : {"global_batch", "train_samples", "total_steps", "seed", "shuffle"})
+    if (int64_t saved = checkpoint.state.integer(name); saved != mine.integer(name))
+      fail_config(
+          fmt::format("{}: the run was saved with {} = {} and would go on with {}; resume with what it began "
+                      "with, or start a new run from its model/ folder",
+                      checkpoint.path.string(), name, saved, mine.integer(name)));
+  AdamW& optimizer = engine_.optimizer();
+  load_checkpoint(checkpoint.path, engine_.task().parameters(),
+                  {optimizer.owned(), optimizer.master(), optimizer.m(), optimizer.v()});
+  optimizer.set_steps(checkpoint.step);
+  engine_.master_changed();
+  start_step_ = step_ = checkpoint.step;
+  if (checkpoint.state.has("best_metric")) best_ = checkpoint.state.number("best_metric");
+  log::info("resumed from {} at step {} of {}", checkpoint.path.string(), start_step_, total_steps_);
+}
+
+std::map<std::string, double> Run::evaluate_now() {
+  Loader loader(data_.eval, loader_options(Pass::evaluation));
+  auto metrics = evaluate(engine_.task(), engine_.work(), loader, comm_);
+  improved_ = false;
+  if (config_.run.best != "none") {
+    double value = metrics.at(config_.run.best), sign = config_.run.best == "eval_loss" ? -1 : 1;
+    if (std::isfinite(value) && !(sign * value <= sign * best_)) best_ = value, improved_ = true;
+    if (improved_) export_model("best");
+  }
+  return metrics;
+}
+
+std::string Run::save(int64_t step, bool is_best) {
+  AdamW& optimizer = engine_.optimizer();
+  Path path;
+  if (first())
+    path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(),
+                           {optimizer.owned(), optimizer.master(), optimizer.m(), optimizer.v()}, is_best,
+                           {.last = config_.run.keep_last});
+  return comm_.broadcast_text(path.string(), 0);
+}
+
+void Run::export_model(const std::string& name) {
+  if (!first()) return;
+  AdamW& optimizer = engine_.optimizer();
+  export_vit(folder() / name, engine_.source().config, engine_.task().parameters(), optimizer.master(),
+             optimizer.owned(), {{"preprocessor_config.json", image_processor_json(engine_.source().processor)}});
+}
+
+// The checkpoint to go on from, the same on every rank.
+std::optional<Checkpoint> Run::checkpoint_to_resume() {
+  const std::string& resume = config_.run.resume;
+  if (resume == "none") return {};
+  std::string path;
+  if (first()) {
+    if (resume != "auto")
+      path = open_checkpoint(resume).path.string();
+    else if (auto latest = find_latest_checkpoint(folder() / "checkpoints"))
+      path = latest->path.string();
+  }
+  path = comm_.broadcast_text(path, 0);
+  if (path.empty()) return {};
+  return open_checkpoint(path);
+}
+
+Exit Run::run() {
+  auto checkpoint = checkpoint_to_resume();
+  if (checkpoint)
+    resume_from(*checkpoint);
+  else
+    engine_.load_weights(uint64_t(config_.train.seed));
+  say_plan();
+
+  Totals totals;
+  std::optional<MetricsLog> file;
+  std::optional<Progress> progress;
+  std::vector<Observer*> observers{&totals};
+  if (first()) {
+    file.emplace((folder() / "metrics.jsonl").string(), start_step_, config_.run.log_every);
+    progress.emplace(start_step_, config_.run.log_every, true);
+    observers.insert(observers.end(), {&*file, &*progress});
+  }
+  Trainer::Hooks hooks{.save =
+                           [&](int64_t step, const auto& metrics) {
+                             step_ = step;
+                             return save(step, improved_ && !metrics.empty());
+                           },
+                       .before_step =
+                           [&](int64_t step) {
+                             step_ = step;
+                             inject_fault(config_.fault, comm_.rank(), step);
+                           },
+                       .stop_requested = stop_requested};
+  if (data_.eval && config_.train.eval_every >= 0) hooks.evaluate = [&] { return evaluate_now(); };
+
+  auto sync = make_grad_sync({.strategy = config_.parallel.strategy, .bucket_mb = config_.parallel.bucket_mb},
+                             engine_.task().parameters(), comm_);
+  Loader loader(data_.train, loader_options(Pass::training), start_step_);
+  Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.work(), clock_, trainer_options(),
+                  std::move(hooks), observers);
+  RunEnd end = trainer.run();
+  progress.reset();
+  if (end == RunEnd::preempted) {
+    log::info("stopped on request after a step; go on with --run.resume auto");
+    return Exit::preempted;
+  }
+  export_model("model");
+  auto metrics = totals.metrics();
+  if (file)
+    file->write(total_steps_, double(batches_.samples_before(total_steps_)) / double(batches_.samples), metrics);
+  comm_.barrier();
+  return Exit::ok;
+}
+
+void Run::say_plan() const {
+  const VitConfig& m = engine_.source().config;
+  log::info("model: ViT, {} layers of {}, {} tokens, {} classes, {:.1f} M parameters, {}", m.num_hidden_layers,
+            m.hidden_size, m.tokens(), m.classes(), double(engine_.parameter_count()) / 1e6, config_.train.precision);
+  log::info("data: {} images to train on{}", data_.train->size(),
+            data_.eval ? fmt::format(", {} held out", data_.eval->size()) : "");
+  log::info("memory: {}", plan_text(engine_.plan()));
+  log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
+            batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());
+}
+
+}  // namespace
+
+Exit run_training(const Config& config, Communicator& comm) {
+  std::optional<Run> run;
+  auto conclude = [&](Exit code, const std::string& message) {
+    Verdict verdict{.code = code, .message = message};
+    if (run) verdict.phase = name_of(run->phase()), verdict.step = run->step();
+    write_verdict(config.run.output, verdict);
+  };
+  try {
+    run.emplace(config, comm);
+    Exit code = run->run();
+    if (comm.rank() == 0) conclude(code, code == Exit::ok ? "every step was done" : "stopped on request, state saved");
+    return code;
+  } catch (const Error& e) {
+    conclude(e.code(), e.what());
+    throw;
+  } catch (const std::exception& e) {
+    conclude(Exit::crash, e.what());
+    throw;
+  }
+}
+
+}  // namespace viaduct

@@ -1,0 +1,37 @@
+// What a run amounts to, under the HF Trainer's names.
+#pragma once
+#include <chrono>
+
+#include "train/observer.hpp"
+
+namespace viaduct {
+
+// Of this process's part of the run. The first steps are excluded from the rates: caches and pages are cold then.
+class Totals final : public Observer {
+ public:
+  void stepped(const StepReport& r) override {
+    losses_ += r.loss, ++steps_;
+    auto now = std::chrono::steady_clock::now();
+    if (steps_ == kWarmup) start_ = now, start_samples_ = r.samples;
+    if (steps_ > kWarmup)
+      seconds_ = std::chrono::duration<double>(now - start_).count(), samples_ = r.samples - start_samples_;
+  }
+  std::map<std::string, double> metrics() const {
+    std::map<std::string, double> m;
+    m["train_runtime"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+    if (steps_ > 0) m["train_loss"] = losses_ / double(steps_);
+    if (seconds_ > 0) {
+      m["train_samples_per_second"] = double(samples_) / seconds_;
+      m["train_steps_per_second"] = double(steps_ - kWarmup) / seconds_;
+    }
+    return m;
+  }
+
+ private:
+  static constexpr int64_t kWarmup = 3;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now(), start_;
+  int64_t steps_ = 0, samples_ = 0, start_samples_ = 0;
+  double seconds_ = 0, losses_ = 0;
+};
+
+}  // namespace viaduct
