@@ -132,6 +132,7 @@ int64_t safetensors_size_of(const std::string& dtype) {
 SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_bytes, const std::string& file) {
   HeaderEvents events(file);
   if (!json.starts_with('{')) events.refuse("no '{' at its start");
+  if (json.find('\0') != json.npos) events.refuse("a NUL byte");  // where the parser would stop reading
   nlohmann::json::sax_parse(json, &events);
   auto& tensors = events.header.tensors;
   std::stable_sort(tensors.begin(), tensors.end(), [](auto& a, auto& b) {

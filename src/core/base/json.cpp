@@ -36,6 +36,7 @@ nlohmann::json parse_json_object(std::string_view text, const std::string& where
     if (depth > kMaxDepth) fail_input(fmt::format("{}: expected at most {} levels of JSON", where, kMaxDepth));
     return true;
   };
+  if (text.find('\0') != text.npos) fail_input(fmt::format("{}: expected JSON, found a NUL byte", where));
   try {
     auto json = nlohmann::json::parse(text, limit_depth);
     if (json.is_object()) return json;
