@@ -11,6 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr size_t kMaxClasses = 1'000'000;
+constexpr int64_t kMaxBytes = 64 << 20;
 
 bool looks_like_hub_id(const std::string& name) {  // "google/vit-base-patch16-224"
   auto allowed = [](char c) { return std::isalnum(uint8_t(c)) || c == '-' || c == '_' || c == '.' || c == '/'; };
@@ -73,8 +74,11 @@ Path find_model_folder(const std::string& name) {
 
 VitConfig read_vit_config(const Path& folder) {
   Path path = folder / "config.json";
-  std::string where = path.string();
-  nlohmann::json json = read_json_object(path);
+  return parse_vit_config(read_file(path, kMaxBytes), path.string());
+}
+
+VitConfig parse_vit_config(const std::string& text, const std::string& where) {
+  nlohmann::json json = parse_json_object(text, where);
   std::string type = json_value<std::string>(json, "model_type", "", where);
   if (type.empty()) fail_input(fmt::format("{}: expected model_type = \"vit\", found no model_type", where));
   if (type != "vit")

@@ -12,6 +12,7 @@ namespace viaduct {
 Path find_model_folder(const std::string& name);
 
 VitConfig read_vit_config(const Path& folder);
-std::string vit_config_json(const VitConfig&);  // what transformers loads
+VitConfig parse_vit_config(const std::string& json, const std::string& where);  // `where`: for messages
+std::string vit_config_json(const VitConfig&);                                  // what transformers loads
 
 }  // namespace viaduct

@@ -18,7 +18,7 @@ constexpr const char* kM = "adam_m.safetensors";
 constexpr const char* kV = "adam_v.safetensors";
 constexpr const char* kState = "state.json";
 constexpr const char* kManifest = "manifest.json";
-constexpr int64_t kFormat = 1, kMaxText = 1 << 20;
+constexpr int64_t kFormat = 1, kMaxText = 64 << 20;
 
 std::string name_of(int64_t step) { return fmt::format("step-{:08}", step); }
 

@@ -57,14 +57,15 @@ void check_kind(const nlohmann::json& json, const std::string& where) {
 
 ImageProcessor read_image_processor(const Path& folder, int64_t image_size) {
   Path path = folder / "preprocessor_config.json";
+  if (std::filesystem::exists(path)) return parse_image_processor(read_file(path, 1 << 20), path.string(), image_size);
+  log::info("{} is absent: images are resized to {} x {}, mean and std 0.5", path.string(), image_size, image_size);
+  return parse_image_processor("{}", path.string(), image_size);
+}
+
+ImageProcessor parse_image_processor(const std::string& text, const std::string& where, int64_t image_size) {
   ImageProcessor out;
   out.height = out.width = int(image_size);
-  if (!std::filesystem::exists(path)) {
-    log::info("{} is absent: images are resized to {} x {}, mean and std 0.5", path.string(), image_size, image_size);
-    return out;
-  }
-  std::string where = path.string();
-  nlohmann::json json = read_json_object(path, 1 << 20);
+  nlohmann::json json = parse_json_object(text, where);
   check_kind(json, where);
   read_size(json, where, out);
   out.do_resize = json_value<bool>(json, "do_resize", out.do_resize, where);

@@ -9,6 +9,7 @@ namespace viaduct {
 
 // Without that file: the defaults of ViTImageProcessor for images of `image_size`, said in the log.
 ImageProcessor read_image_processor(const Path& folder, int64_t image_size);
+ImageProcessor parse_image_processor(const std::string& json, const std::string& where, int64_t image_size);
 std::string image_processor_json(const ImageProcessor&);  // what ViTImageProcessor loads
 
 }  // namespace viaduct

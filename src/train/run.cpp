@@ -7,6 +7,7 @@
 
 #include "comm/signals.hpp"
 #include "core/base/log.hpp"
+#include "models/hf_config.hpp"
 #include "models/hf_export.hpp"
 #include "train/checkpoint.hpp"
 #include "train/engine.hpp"
@@ -112,6 +113,8 @@ RunState Run::state(int64_t step) const {
   s.set("seed", config_.train.seed);
   s.set("shuffle", int64_t(config_.data.shuffle));
   if (std::isfinite(best_)) s.set("best_metric", best_);
+  s.set("config.json", vit_config_json(engine_.source().config));  // so that a checkpoint can be exported by itself
+  s.set("preprocessor_config.json", image_processor_json(engine_.source().processor));
   return s;
 }
 
