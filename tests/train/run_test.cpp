@@ -1,0 +1,178 @@
+// Whole runs of a tiny model on generated scenes, ranks as threads: what must not change when the number of ranks does,
+// when a run is interrupted, or when the last batch is short.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "comm/signals.hpp"
+#include "comm/thread_comm.hpp"
+#include "core/base/files.hpp"
+#include "core/base/log.hpp"
+#include "data/scenes.hpp"
+#include "models/safetensors.hpp"
+#include "tests/support/temp_folder.hpp"
+#include "train/run.hpp"
+
+namespace viaduct {
+namespace {
+
+class RunTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scenes_ = new test::TempFolder;
+    generate_scenes((scenes_->path() / "scenes").string(), {.count = 90, .size = 24});
+  }
+  static void TearDownTestSuite() { delete scenes_; }
+  void SetUp() override {
+    log::set_sink([](const std::string&) {});
+    clear_stop_request();
+  }
+  void TearDown() override { log::set_sink({}); }
+
+  using Settings = std::vector<std::pair<std::string, std::string>>;
+  // Runs into folder `name`; returns it.
+  Path train(const std::string& name, int ranks, const Settings& settings, Exit expected = Exit::ok) {
+    Config config;
+    Path folder = runs_.path() / name;
+    Settings all = {{"data.train", (scenes_->path() / "scenes/train").string()},
+                    {"run.output", folder.string()},
+                    {"model.hidden_size", "24"},
+                    {"model.num_hidden_layers", "2"},
+                    {"model.num_attention_heads", "2"},
+                    {"model.intermediate_size", "32"},
+                    {"model.image_size", "24"},
+                    {"model.patch_size", "8"},
+                    {"data.workers", "0"},
+                    {"run.log_every", "1"},
+                    {"train.steps", "12"}};
+    all.insert(all.end(), settings.begin(), settings.end());
+    for (auto& [key, value] : all) set(config, key, value, "test");
+    make_folders(folder);
+    run_ranks(ranks, [&](Communicator& comm) { EXPECT_EQ(expected, run_training(config, comm)); });
+    return folder;
+  }
+  static std::vector<nlohmann::json> steps(const Path& folder) {
+    std::ifstream file(folder / "metrics.jsonl");
+    std::vector<nlohmann::json> found;
+    for (std::string line; std::getline(file, line);)
+      if (auto object = nlohmann::json::parse(line); object.contains("loss")) found.push_back(object);
+    return found;
+  }
+  static std::string weights(const Path& folder) { return read_file(folder / "model/model.safetensors", 64 << 20); }
+
+  static test::TempFolder* scenes_;
+  test::TempFolder runs_;
+};
+test::TempFolder* RunTest::scenes_ = nullptr;
+
+void expect_same_losses(const std::vector<nlohmann::json>& a, const std::vector<nlohmann::json>& b, double relative) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_NEAR(double(a[i]["loss"]), double(b[i]["loss"]), relative * double(a[i]["loss"])) << "step " << i;
+    EXPECT_NEAR(double(a[i]["grad_norm"]), double(b[i]["grad_norm"]), 100 * relative * double(a[i]["grad_norm"]));
+    EXPECT_EQ(a[i]["samples"], b[i]["samples"]);
+  }
+}
+
+TEST_F(RunTest, TheNumberOfRanksDoesNotChangeTheLosses) {
+  auto one = steps(train("one", 1, {{"train.steps", "50"}, {"train.batch_size", "8"}}));
+  ASSERT_EQ(50u, one.size());
+  EXPECT_LT(double(one.back()["loss"]), double(one.front()["loss"]));
+  expect_same_losses(one, steps(train("two", 2, {{"train.steps", "50"}, {"train.batch_size", "4"}})), 1e-6);
+  expect_same_losses(one, steps(train("four", 4, {{"train.steps", "50"}, {"train.batch_size", "2"}})), 1e-6);
+  expect_same_losses(
+      one, steps(train("passes", 2, {{"train.steps", "50"}, {"train.batch_size", "2"}, {"train.accumulate", "2"}})),
+      1e-6);
+}
+
+// 81 images in global batches of 15: the last of an epoch holds 6, and some ranks hold none of it.
+TEST_F(RunTest, AShortLastBatchIsExact) {
+  auto one = steps(train("one", 1, {{"train.batch_size", "15"}}));
+  auto five = steps(train("five", 5, {{"train.batch_size", "3"}, {"data.workers", "2"}}));
+  expect_same_losses(one, five, 1e-6);
+  EXPECT_EQ(81, int64_t(one[5]["samples"]));
+  EXPECT_DOUBLE_EQ(1, double(one[5]["epoch"]));
+}
+
+const std::vector<std::pair<std::string, std::string>> kDropout = {{"model.hidden_dropout_prob", "0.1"},
+                                                                   {"model.attention_probs_dropout_prob", "0.1"},
+                                                                   {"train.batch_size", "7"},
+                                                                   {"train.warmup", "3"},
+                                                                   {"train.lr", "1e-3"},
+                                                                   {"run.checkpoint_every", "3"}};
+
+TEST_F(RunTest, AResumedRunIsTheUninterruptedRun) {
+  for (const char* precision : {"fp32", "bf16"}) {
+    auto settings = kDropout;
+    settings.emplace_back("train.precision", precision);
+    Path whole = train(std::string("whole-") + precision, 2, settings);
+    auto crashing = settings;
+    crashing.insert(crashing.end(), {{"fault.kind", "throw"}, {"fault.rank", "1"}, {"fault.step", "8"}});
+    std::string name = std::string("resumed-") + precision;
+    EXPECT_THROW(train(name, 2, crashing), Error);
+    settings.emplace_back("run.resume", "auto");
+    Path resumed = train(name, 2, settings);
+    EXPECT_TRUE(weights(whole) == weights(resumed)) << "final weights differ, " << precision;
+    auto a = steps(whole), b = steps(resumed);
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i]["loss"], b[i]["loss"]) << "step " << i;
+  }
+}
+
+TEST_F(RunTest, AStopIsAgreedUponAndSaved) {
+  request_stop();
+  Path folder = train("stopped", 2, kDropout, Exit::preempted);
+  EXPECT_EQ(1u, steps(folder).size());
+  clear_stop_request();
+  auto settings = kDropout;
+  settings.emplace_back("run.resume", "auto");
+  EXPECT_TRUE(weights(train("whole", 2, kDropout)) == weights(train("stopped", 2, settings)));
+}
+
+TEST_F(RunTest, AResumeWithAnotherGlobalBatchIsRefused) {
+  train("first", 1, {{"train.steps", "2"}});
+  try {
+    train("first", 1, {{"train.steps", "2"}, {"train.batch_size", "4"}, {"run.resume", "auto"}});
+    FAIL() << "the run went on";
+  } catch (const Error& e) {
+    EXPECT_EQ(Exit::config, e.code());
+    EXPECT_NE(std::string::npos, std::string(e.what()).find("global_batch = 8 and would go on with 4")) << e.what();
+  }
+}
+
+TEST_F(RunTest, DivergenceStopsTheRunAndSaysSo) {
+  try {
+    train("diverged", 2, {{"train.lr", "1e30"}, {"train.clip_norm", "0"}, {"train.schedule", "constant"}});
+    FAIL() << "the run went on";
+  } catch (const Error& e) {
+    EXPECT_EQ(Exit::diverged, e.code());
+  }
+  std::string verdict = read_file(runs_.path() / "diverged/verdict.json", 1 << 20);
+  EXPECT_NE(std::string::npos, verdict.find("diverged")) << verdict;
+}
+
+TEST_F(RunTest, EvaluationCountsEverySampleOnce) {
+  Settings settings = {{"data.eval", (scenes_->path() / "scenes/eval").string()}, {"train.eval_every", "6"}};
+  auto evaluations = [](const Path& folder) {
+    std::ifstream file(folder / "metrics.jsonl");
+    std::vector<nlohmann::json> found;
+    for (std::string line; std::getline(file, line);)
+      if (auto object = nlohmann::json::parse(line); object.contains("eval_loss")) found.push_back(object);
+    return found;
+  };
+  settings.emplace_back("train.batch_size", "8");
+  auto one = evaluations(train("one", 1, settings));
+  settings.back().second = "2";
+  auto four = evaluations(train("four", 4, settings));
+  ASSERT_EQ(2u, one.size());
+  ASSERT_EQ(2u, four.size());
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(double(one[i]["eval_loss"]), double(four[i]["eval_loss"]), 1e-6 * double(one[i]["eval_loss"]));
+    EXPECT_EQ(one[i]["eval_accuracy"], four[i]["eval_accuracy"]);
+  }
+}
+
+}  // namespace
+}  // namespace viaduct
