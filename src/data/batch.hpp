@@ -11,8 +11,8 @@
 namespace viaduct {
 
 struct Quarantined {
-  int64_t sample = 0;   // index in the dataset
-  std::string id;       // its path or line
+  int64_t sample = 0;  // index in the dataset
+  std::string id;      // its path or line
   std::string reason;
 };
 

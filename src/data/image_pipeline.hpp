@@ -6,10 +6,9 @@
 #include <string_view>
 
 #include "data/image.hpp"
+#include "data/resize.hpp"
 
 namespace viaduct {
-
-enum class Resample { nearest = 0, lanczos = 1, bilinear = 2, bicubic = 3, box = 4, hamming = 5 };  // PIL's numbers
 
 // The fields of preprocessor_config.json that matter here; the defaults are ViTImageProcessor's.
 struct ImageProcessor {

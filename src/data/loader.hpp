@@ -43,6 +43,7 @@ class Loader {
   // The next micro-batch. In training it may hold no sample (a trailing rank of a short last step); in evaluation it
   // may hold fewer than batch_size, or none where all were unreadable.
   Batch next();
+  void restart();  // a finished evaluation begins again; what could not be read is not named a second time
 
   double seconds_waiting() const;                             // spent inside next() so far
   const std::map<int64_t, Quarantined>& quarantined() const;  // by sample, over the loader's life

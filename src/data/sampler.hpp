@@ -16,7 +16,7 @@ class Sampler {
  public:
   Sampler(int64_t size, uint64_t seed, bool shuffle) : size_(size), seed_(seed), shuffle_(shuffle) {
     expect(size > 0, "a sampler needs at least one sample");
-    a_ = std::max<uint64_t>(1, uint64_t(std::sqrt(double(size))));
+    a_ = uint64_t(std::ceil(std::sqrt(double(size))));
     b_ = (uint64_t(size) + a_ - 1) / a_;
   }
   int64_t size() const { return size_; }
