@@ -1,10 +1,9 @@
 #include "train/engine.hpp"
 
-#include <fstream>
-
 #include "core/base/log.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_weights.hpp"
+#include "train/host_memory.hpp"
 #include "train/image_processor.hpp"
 
 namespace viaduct {
@@ -17,16 +16,6 @@ ops::Normalization normalization_of(const ImageProcessor& p) {
 }
 
 std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", double(bytes) / (1 << 30)); }
-
-// What the host can still give, the page cache included; 0: unknown.
-int64_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string name, unit;
-  int64_t kib = 0;
-  while (file >> name >> kib && std::getline(file, unit))
-    if (name == "MemAvailable:") return kib * 1024;
-  return 0;
-}
 
 }  // namespace
 

@@ -1,0 +1,62 @@
+#include "app/setup.hpp"
+#include "train/host_memory.hpp"
+
+namespace viaduct::app {
+namespace {
+
+void print_row(const char* name, int64_t bytes, const char* note = "") {
+  if (bytes) fmt::print("  {:<24} {:>10.1f} MB  {}\n", name, double(bytes) / 1e6, note);
+}
+
+void print_plan(const MemoryPlan& plan, const char* title) {
+  fmt::print("\n{}\n", title);
+  print_row("parameters", plan.parameters);
+  print_row("gradients", plan.gradients);
+  print_row("optimizer", plan.optimizer, "AdamW: two moments, and fp32 values where training is in bf16");
+  print_row("packed weights", plan.packed, "a copy in the layout of the products");
+  print_row("activations kept", plan.kept, "until backward");
+  print_row("activations temporary", plan.temporary);
+  print_row("batches", plan.batches, "decoded images waiting");
+  print_row("in all", plan.total());
+}
+
+Exit run(const Invocation& call) {
+  Config config = call.config;
+  if (!call.subjects.empty() || !config.model.pretrained.empty()) config = with_model(call, "plan");
+  std::vector<std::string> classes;
+  if (!config.data.train.empty()) classes = open_labelled(config.data.train, Split::train)->classes();
+  ModelSource source = resolve_model(config, classes);
+  MakeTask make = task_maker(source, config);
+  StepShape training = step_shape(config, true), inference = step_shape(config, false);
+  auto task = make();
+  const VitConfig& m = source.config;
+
+  fmt::print("ViT, {} layers of {}, {} tokens, {} classes: {:.2f} M parameters, {}\n", m.num_hidden_layers,
+             m.hidden_size, m.tokens(), m.classes(), double(task->parameters().count()) / 1e6, config.train.precision);
+  print_plan(plan_memory(make, training), fmt::format("training, {} images a pass", training.batch_size).c_str());
+  print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
+
+  int64_t memory = config.plan.memory_gb > 0 ? int64_t(config.plan.memory_gb * 1e9) : available_memory();
+  fmt::print("\nlargest batch in {:.1f} GB{}: {} in training, {} in inference\n", double(memory) / 1e9,
+             config.plan.memory_gb > 0 ? "" : " (free on this host)", largest_batch(make, training, memory),
+             largest_batch(make, inference, memory));
+  int64_t per_step = config.train.batch_size * config.train.accumulate * config.plan.ranks;
+  fmt::print("work: {:.2f} GFLOP an image in training, {:.2f} in inference; {:.2f} TFLOP a step of {} images\n",
+             task->flops(true) / 1e9, task->flops(false) / 1e9, task->flops(true) * double(per_step) / 1e12, per_step);
+  return Exit::ok;
+}
+
+}  // namespace
+
+const Command plan_command = {"plan",
+                              "[MODEL]",
+                              "memory and work of a step, before anything is allocated",
+                              "Runs a step on shapes alone, so it needs no memory. What it says is what a run takes: "
+                              "training allocates its activations\n"
+                              "by this plan. Bytes are those of one rank; MB = 10^6.",
+                              {"plan", "model", "task", "data", "train"},
+                              1,
+                              true,
+                              run};
+
+}  // namespace viaduct::app

@@ -1,0 +1,60 @@
+#include <filesystem>
+
+#include "app/setup.hpp"
+#include "comm/signals.hpp"
+#include "core/base/files.hpp"
+#include "core/base/log.hpp"
+#include "train/run.hpp"
+#include "train/verdict.hpp"
+
+namespace viaduct::app {
+namespace {
+
+bool holds_a_run(const Path& folder) {
+  for (const char* name : {"config.cfg", "metrics.jsonl", "verdict.json", "checkpoints", "model"})
+    if (std::filesystem::exists(folder / name)) return true;
+  return false;
+}
+
+// What the command leaves in the run folder before the first step; on rank 0.
+void prepare_run_folder(const Config& config, const std::vector<std::string>& sections) {
+  const std::string& folder = config.run.output;
+  if (std::filesystem::exists(folder) && !std::filesystem::is_directory(folder))
+    fail_config(fmt::format("run.output = {} is a file; name a folder", folder));
+  if (config.run.resume == "none" && holds_a_run(folder))
+    fail_config(fmt::format(
+        "run.output = {} holds a run already; go on with it by --run.resume auto, or choose another folder", folder));
+  make_folders(folder);
+  clear_verdict(folder);
+  write_file_durable(Path(folder) / "config.cfg", effective_config(config, sections));
+}
+
+Exit run(const Invocation& call) {
+  Config config = call.config;
+  if (!config.model.pretrained.empty()) config = with_model(call, "train");
+  for (const char* key : {"data.train", "run.output"}) require(config, key, "train");
+  if (call.world.rank == 0) prepare_run_folder(config, train_command.sections);
+  call.comm.barrier();
+  settle(call);
+  catch_stop_signals();
+  Exit code = run_training(config, call.comm);
+  if (code == Exit::ok) log::info("run {0}: metrics in {0}/metrics.jsonl, model in {0}/model", config.run.output);
+  return code;
+}
+
+}  // namespace
+
+const Command train_command = {"train",
+                               "",
+                               "fine-tune a model on labelled images",
+                               "Any number of ranks: mpirun -np N viaduct train --config FILE. Needs data.train and "
+                               "run.output. With model.pretrained\n"
+                               "training starts from its weights, else from random ones. SIGUSR1 saves and stops (exit "
+                               "75); --run.resume auto goes on,\n"
+                               "bit for bit as if nothing had happened.",
+                               {"model", "task", "data", "train", "parallel", "run", "device", "fault"},
+                               0,
+                               false,
+                               run};
+
+}  // namespace viaduct::app
