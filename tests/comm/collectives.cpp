@@ -1,0 +1,145 @@
+#include "tests/comm/collectives.hpp"
+
+#include <numeric>
+
+#include "comm/grad_sync.hpp"
+
+namespace viaduct::test {
+namespace {
+
+// Small integers, exact in every dtype, also as sums over ranks.
+int value(int rank, int64_t i) { return int((i * 7 + rank * 13) % 11); }
+
+template <class T>
+struct Numbers {
+  explicit Numbers(int64_t n) : elements(size_t(n)) {}
+  Tensor tensor() { return {elements.data(), {int64_t(elements.size())}, dtype_of<T>, Device::cpu()}; }
+  std::vector<T> elements;
+};
+
+int reduced(Reduce op, int ranks, int64_t i) {
+  int result = value(0, i);
+  for (int r = 1; r < ranks; ++r) {
+    int next = value(r, i);
+    result = op == Reduce::sum ? result + next : op == Reduce::max ? std::max(result, next) : std::min(result, next);
+  }
+  return result;
+}
+
+template <class T>
+void check_dtype(Communicator& comm, int64_t n) {
+  Stream stream(Device::cpu());
+  const int ranks = comm.size(), rank = comm.rank();
+  auto same = [&](T found, int expected, const char* what) {
+    expect(found == T(float(expected)), fmt::format("{} of {} {} on rank {}: expected {}, found {}", what, n,
+                                                    name_of(dtype_of<T>), rank, expected, float(found)));
+  };
+  for (Reduce op : {Reduce::sum, Reduce::max, Reduce::min}) {
+    Numbers<T> all(n);
+    for (int64_t i = 0; i < n; ++i) all.elements[size_t(i)] = T(float(value(rank, i)));
+    comm.all_reduce(all.tensor(), op, stream);
+    for (int64_t i = 0; i < n; ++i) same(all.elements[size_t(i)], reduced(op, ranks, i), "all_reduce");
+
+    Numbers<T> full(n * ranks), shard(n);
+    for (int64_t i = 0; i < n * ranks; ++i) full.elements[size_t(i)] = T(float(value(rank, i)));
+    comm.reduce_scatter(shard.tensor(), full.tensor(), op, stream);
+    for (int64_t i = 0; i < n; ++i) same(shard.elements[size_t(i)], reduced(op, ranks, rank * n + i), "reduce_scatter");
+  }
+  Numbers<T> full(n * ranks), mine(n);
+  for (int64_t i = 0; i < n; ++i) mine.elements[size_t(i)] = T(float(value(rank, i)));
+  for (bool in_place : {false, true}) {
+    full.elements.assign(full.elements.size(), T{});
+    Tensor shard = in_place ? full.tensor().slice(rank * n, (rank + 1) * n) : mine.tensor();
+    std::copy(mine.elements.begin(), mine.elements.end(), data<T>(shard));
+    comm.all_gather(full.tensor(), shard, stream);
+    for (int64_t i = 0; i < n * ranks; ++i) same(full.elements[size_t(i)], value(int(i / n), i % n), "all_gather");
+  }
+  for (int root = 0; root < ranks; ++root) {
+    Numbers<T> said(n);
+    for (int64_t i = 0; i < n; ++i) said.elements[size_t(i)] = T(float(rank == root ? value(root, i) : 0));
+    comm.broadcast(said.tensor(), root, stream);
+    for (int64_t i = 0; i < n; ++i) same(said.elements[size_t(i)], value(root, i), "broadcast");
+  }
+}
+
+void check_text(Communicator& comm) {
+  auto text_of = [](int rank) {
+    return rank % 3 == 1 ? std::string() : std::string(size_t(rank * 5000 + 3), char('a' + rank));
+  };
+  auto all = comm.all_gather_text(text_of(comm.rank()));
+  expect(int(all.size()) == comm.size(), "all_gather_text gives one text a rank");
+  for (int r = 0; r < comm.size(); ++r) expect(all[size_t(r)] == text_of(r), "all_gather_text keeps every text");
+  expect(comm.broadcast_text(std::to_string(comm.rank()), comm.size() - 1) == std::to_string(comm.size() - 1),
+         "broadcast_text");
+}
+
+// Four blocks of uneven sizes.
+void build(ParameterStore& store, Communicator& comm) {
+  for (int b = 0; b < 4; ++b)
+    store.block("block" + std::to_string(b), [&] {
+      store.add("weight" + std::to_string(b), {b * 300 + 7, 3});
+      store.add("bias" + std::to_string(b), {5});
+    });
+  store.materialize(Device::cpu(), DType::f32, true, [&](Device d, int64_t bytes) { return comm.allocate(d, bytes); });
+}
+
+void check_step(Communicator& comm, double bucket_mb, int passes) {
+  ParameterStore store;
+  build(store, comm);
+  auto sync = make_grad_sync({"ddp", bucket_mb}, store, comm);
+  const int ranks = comm.size(), rank = comm.rank();
+  for (int step = 0; step < 3; ++step) {
+    store.zero_gradients();
+    for (int pass = 0; pass < passes; ++pass) {
+      sync->begin({.quarantined = rank, .stop = rank == 0}, pass == passes - 1);
+      if (rank == ranks - 1 && ranks > 1) {  // has no samples
+        report_all(store, *sync);
+        continue;
+      }
+      Numbers<float> losses(3);
+      losses.elements = {0.5f, 0.25f, float(rank)};
+      sync->add_loss(losses.tensor(), 3);
+      for (auto block = store.blocks().rbegin(); block != store.blocks().rend(); ++block) {
+        float* gradients = data<float>(sync->open(*block));
+        for (int64_t i = 0; i < block->size(); ++i) gradients[i] += float(value(rank, block->begin + i + step));
+        sync->ready(*block);
+      }
+    }
+    StepTail tail = sync->finish();
+    const int active = ranks > 1 ? ranks - 1 : 1;
+    expect(tail.terms == 3 * passes * active && tail.stop == 1 && tail.nonfinite == 0, "the tail counts");
+    expect(tail.quarantined == ranks * (ranks - 1) / 2, "flags are counted once, not once a pass");
+    expect(tail.loss_sum == passes * (0.75 * active + active * (active - 1) / 2), "the tail adds losses");
+    const float* gradients = data<float>(store.grads());
+    for (int64_t i = store.range().begin; i < store.range().end; ++i) {
+      int sum = 0;
+      for (int r = 0; r < active; ++r) sum += passes * value(r, i + step);
+      expect(gradients[i] == float(sum), fmt::format("gradient {}: expected {}, found {}", i, sum, gradients[i]));
+    }
+  }
+}
+
+}  // namespace
+
+void check_collectives(Communicator& comm) {
+  for (int64_t n : {1, 3, 1000, 4161}) {
+    check_dtype<float>(comm, n);
+    check_dtype<bf16>(comm, n);
+    check_dtype<double>(comm, n);
+    check_dtype<int32_t>(comm, n);
+    check_dtype<int64_t>(comm, n);
+    check_dtype<uint8_t>(comm, n);
+  }
+  check_text(comm);
+  comm.barrier();
+  auto other = comm.duplicate();
+  expect(other->rank() == comm.rank() && other->size() == comm.size(), "a duplicate has the same ranks");
+  check_dtype<float>(*other, 5);
+}
+
+void check_ddp(Communicator& comm) {
+  for (double bucket_mb : {1e-6, 0.004, 0.01, 25.0})
+    for (int passes : {1, 3}) check_step(comm, bucket_mb, passes);
+}
+
+}  // namespace viaduct::test
