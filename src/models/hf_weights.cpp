@@ -13,10 +13,10 @@ namespace {
 constexpr size_t kMaxNamed = 10;         // in one message
 constexpr const char* kPrefix = "vit.";  // a file saved from the bare ViTModel has names without it
 
-std::string first_few(std::vector<std::string> all, const char* separator) {
-  size_t more = all.size() > kMaxNamed ? all.size() - kMaxNamed : 0;
-  all.resize(all.size() - more);
-  return fmt::format("{}{}", fmt::join(all, separator), more ? fmt::format("{}and {} more", separator, more) : "");
+std::string first_few(const std::vector<std::string>& all, const std::string& separator) {
+  std::string text;
+  for (size_t i = 0; i < std::min(all.size(), kMaxNamed); ++i) text += (i ? separator : "") + all[i];
+  return all.size() > kMaxNamed ? fmt::format("{}{}and {} more", text, separator, all.size() - kMaxNamed) : text;
 }
 
 // The side of the patch grid that positions [1, 1 + side^2, width] were made for; 0 when they are nothing of that kind.

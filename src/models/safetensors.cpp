@@ -55,7 +55,11 @@ int64_t SafetensorsEntry::numel() const {
   return n;
 }
 
-std::string to_string(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string to_string(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += fmt::format("{}{}", i ? ", " : "", shape[i]);
+  return text + "]";
+}
 
 SafetensorsFile::SafetensorsFile(const Path& path) : file_(path) {
   int64_t length = read_header_length(file_);
