@@ -87,7 +87,13 @@ test: tests
 demo: $(BUILD)/viaduct
 	$(Q)BUILD=$(BUILD) DATA="$(DATA)" launch/demo
 
-bench: $(BUILD)/viaduct
+# The measured rows of the case table that also drives the tests.
+$(BUILD)/bench-ops: $(call objects,$(wildcard tests/bench/*.cpp)) $(filter-out %/main.o,$(support)) $(BUILD)/libcore.a
+	$(call say,LINK $@)
+	$(Q)$(call link,$^) -lbenchmark
+
+bench: $(BUILD)/viaduct $(BUILD)/bench-ops
+	$(Q)$(BUILD)/bench-ops
 	$(Q)$(BUILD)/viaduct bench gemm
 	$(Q)$(BUILD)/viaduct bench infer
 	$(Q)$(BUILD)/viaduct bench train
