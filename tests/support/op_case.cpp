@@ -95,17 +95,18 @@ OperandMemory::OperandMemory(const OpCase& c, DType dtype, int64_t misalign, uin
 
 void OperandMemory::add(const Operand& o) {
   DType dtype = o.dtype(under_test_);
-  Tensor t{nullptr, o.shape, dtype, Device::cpu()};
-  Piece piece{o, std::vector<std::byte>(3 * kGuard + size_t(t.bytes()), std::byte{0xff}), 0};
-  size_t past = size_t(reinterpret_cast<uintptr_t>(piece.bytes.data())) % 64;
-  piece.offset = kGuard + (past ? 64 - past : 0) + size_t(misalign_ * size_of(dtype));
-  t.data = piece.bytes.data() + piece.offset;
+  int64_t bytes = o.shape.numel() * size_of(dtype), offset = kGuard + misalign_ * size_of(dtype);
+  Piece piece{o, Buffer(Device::cpu(), offset + bytes + kGuard), offset};
+  std::memset(piece.memory.data(), 0xff, size_t(piece.memory.bytes()));
+  Tensor t = piece.memory.view(offset, o.shape, dtype);
   RandomSequence random(seed_, Draw::init, uint32_t(pieces_.size()));
+  constexpr int64_t kDistinct = 1 << 18;  // elements of a large operand repeat: drawing is slow
   with_element(dtype, [&]<class T>() {
-    for (int64_t i = 0; i < t.numel(); ++i) static_cast<T*>(t.data)[i] = T(o.fill(random, i));
+    T* to = static_cast<T*>(t.data);
+    for (int64_t i = 0; i < t.numel(); ++i) to[i] = i < kDistinct ? T(o.fill(random, i)) : to[i - kDistinct];
   });
   tensors_.set(o.name, t);
-  pieces_.push_back(std::move(piece));  // a moved vector keeps its storage
+  pieces_.push_back(std::move(piece));
 }
 
 template <class R>
@@ -128,10 +129,11 @@ template Values<long double> OperandMemory::values() const;
 std::string OperandMemory::damaged_guards() const {
   std::string names;
   for (const Piece& p : pieces_) {
-    size_t end = p.offset + size_t(tensors_[p.operand.name].bytes());
+    auto* bytes = static_cast<const uint8_t*>(p.memory.data());
+    int64_t end = p.offset + tensors_[p.operand.name].bytes();
     bool whole = true;
-    for (size_t i = 0; i < p.bytes.size(); ++i)
-      if ((i < p.offset || i >= end) && p.bytes[i] != std::byte{0xff}) whole = false;
+    for (int64_t i = 0; i < p.memory.bytes(); ++i)
+      if (i < p.offset || i >= end) whole &= bytes[i] == 0xff;
     if (!whole) names += (names.empty() ? "" : ", ") + p.operand.name;
   }
   return names;

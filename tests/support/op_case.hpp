@@ -129,11 +129,11 @@ class OperandMemory {
   std::string damaged_guards() const;  // names of the operands, or nothing
 
  private:
-  static constexpr size_t kGuard = 64;
+  static constexpr int64_t kGuard = 64;
   struct Piece {
     Operand operand;
-    std::vector<std::byte> bytes;
-    size_t offset;
+    Buffer memory;
+    int64_t offset;
   };
   DType under_test_;
   int64_t misalign_;

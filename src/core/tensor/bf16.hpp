@@ -14,6 +14,11 @@ struct bf16 {
                                            : uint16_t((u + 0x7fffu + (u >> 16 & 1)) >> 16);
   }
   explicit bf16(double d) : bf16(float(d)) {}
+  // Stores the bits as a number: copying a temporary bf16 instead would keep loops from becoming vector code.
+  bf16& operator=(float f) {
+    bits = bf16(f).bits;
+    return *this;
+  }
   operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }
 };
 static_assert(sizeof(bf16) == 2);

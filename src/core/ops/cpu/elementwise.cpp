@@ -15,7 +15,7 @@ void map(Tensor y, F f, Inputs... inputs) {
   T* to = data<T>(y);
   parallel_blocks(y.numel(), kBlock, [=](Range r) {
 #pragma omp simd
-    for (int64_t i = r.begin; i < r.end; ++i) to[i] = T(f(compute_t<T>(inputs[i])...));
+    for (int64_t i = r.begin; i < r.end; ++i) to[i] = f(compute_t<T>(inputs[i])...);
   });
 }
 
@@ -23,7 +23,7 @@ template <class To, class From>
 void convert(To* to, const From* from, int64_t n) {
   parallel_blocks(n, kBlock, [=](Range r) {
 #pragma omp simd
-    for (int64_t i = r.begin; i < r.end; ++i) to[i] = To(compute_t<From>(from[i]));
+    for (int64_t i = r.begin; i < r.end; ++i) to[i] = compute_t<To>(compute_t<From>(from[i]));
   });
 }
 
@@ -86,7 +86,7 @@ void dropout(Tensor y, Tensor x, Tensor sample_keys, DropoutOptions options) {
       T* out = to + sample * size + first;
       const T* in = from + sample * size + first;
 #pragma omp simd
-      for (int64_t i = 0; i < count; ++i) out[i] = T(C(in[i]) * mask[i]);
+      for (int64_t i = 0; i < count; ++i) out[i] = C(in[i]) * mask[i];
     });
   });
 }

@@ -24,7 +24,7 @@ template <class To, class T, class C = compute_t<T>>
 void write_probabilities(To* to, const T* x, int64_t n, C largest, C sum) {
   const C scale = C(1) / sum;
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) to[i] = To(exp(C(x[i]) - largest) * scale);
+  for (int64_t i = 0; i < n; ++i) to[i] = exp(C(x[i]) - largest) * scale;
 }
 
 void check_labels(const int32_t* labels, int64_t samples, int64_t classes) {
@@ -58,7 +58,7 @@ void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels) 
       loss[b] = std::log(sum) - own;
       if (!dx) return;
       write_probabilities(dx, x, classes, largest, sum);
-      dx[label[b]] = T(exp(own) / sum - C(1));
+      dx[label[b]] = exp(own) / sum - C(1);
     });
   });
 }

@@ -48,7 +48,7 @@ void assemble_tokens(Tensor tokens, Tensor patches, Tensor cls, Tensor positions
       int64_t b = r / T, t = r % T;
       const E *token = t ? from + (b * (T - 1) + t - 1) * width : first, *at = position + t * width;
 #pragma omp simd
-      for (int64_t i = 0; i < width; ++i) to[r * width + i] = E(C(token[i]) + C(at[i]));
+      for (int64_t i = 0; i < width; ++i) to[r * width + i] = C(token[i]) + C(at[i]);
     });
   });
 }
@@ -92,7 +92,7 @@ void select_token_backward(Tensor dx, Tensor dy, int64_t index) {
       E* to = data<E>(dx) + (b * T + index) * width;
       const E* from = data<E>(dy) + b * width;
 #pragma omp simd
-      for (int64_t i = 0; i < width; ++i) to[i] = E(C(to[i]) + C(from[i]));
+      for (int64_t i = 0; i < width; ++i) to[i] = C(to[i]) + C(from[i]);
     }
   });
 }

@@ -46,7 +46,7 @@ void adamw_block(Range r, T* value, C* master, C* m, C* v, const C* grad, const 
     C v_new = v[i] * s.beta2 + s.one_minus_beta2 * g * g;
     p -= s.step_size * m_new / (std::sqrt(v_new) / s.root_correction2 + s.eps);
     m[i] = m_new, v[i] = v_new, master[i] = p;
-    if constexpr (!std::is_same_v<T, C>) value[i] = T(p);
+    if constexpr (!std::is_same_v<T, C>) value[i] = p;
   }
 }
 

@@ -1,0 +1,70 @@
+// The measured rows of the case table: time, bytes a second and their share of what a plain copy reaches on this
+// machine. Operands that fit a cache can pass 100 %. Threads are OpenMP's.
+#include <benchmark/benchmark.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "core/base/range.hpp"
+#include "tests/support/op_case.hpp"
+#include "tests/support/test_ctx.hpp"
+
+namespace viaduct::test {
+namespace {
+
+// Bytes read and written per second by one memcpy a thread, long enough to bypass the caches: the best of ten.
+double copy_bandwidth() {
+  using Clock = std::chrono::steady_clock;
+  constexpr int64_t kBytes = 512 << 20;
+  Buffer from(Device::cpu(), kBytes), to(Device::cpu(), kBytes);
+  std::memset(from.data(), 1, kBytes);  // an untouched page would be one cached page of zeros
+  double best = 0;
+  for (int repeat = 0; repeat < 10; ++repeat) {
+    auto begin = Clock::now();
+#pragma omp parallel
+    {
+      Range part = split_evenly(kBytes, omp_get_thread_num(), omp_get_num_threads());
+      std::memcpy(static_cast<char*>(to.data()) + part.begin, static_cast<char*>(from.data()) + part.begin,
+                  size_t(part.size()));
+    }
+    best = std::max(best, double(2 * kBytes) / std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return best;
+}
+
+void measure(benchmark::State& state, const OpCase& c, DType dtype, double copy) {
+  OperandMemory memory(c, dtype);
+  TestCtx ctx(dtype, Device::cpu(), 256 << 20);
+  c.run(ctx, memory.tensors());
+  double done = 0;
+  for (auto _ : state) c.run(ctx, memory.tensors()), ++done;
+  using benchmark::Counter;
+  double bytes = double(c.bytes(dtype)) * done;
+  state.counters["GB/s"] = Counter(bytes / 1e9, Counter::kIsRate);
+  state.counters["copy%"] = Counter(100 * bytes / copy, Counter::kIsRate);
+  if (c.flops > 0) state.counters["GF/s"] = Counter(c.flops * done / 1e9, Counter::kIsRate);
+}
+
+}  // namespace
+}  // namespace viaduct::test
+
+int main(int argc, char** argv) {
+  using namespace viaduct;
+  using namespace viaduct::test;
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  double copy = copy_bandwidth();
+  benchmark::AddCustomContext("copy", fmt::format("{:.1f} GB/s read and written", copy / 1e9));
+  for (const OpCase& c : case_table()) {
+    if (!c.bench) continue;
+    for (DType dtype : c.dtypes)
+      if (dtype != DType::f64)
+        benchmark::RegisterBenchmark(fmt::format("{}/{}", c.name, name_of(dtype)).c_str(),
+                                     [&c, dtype, copy](benchmark::State& s) { measure(s, c, dtype, copy); })
+            ->UseRealTime()
+            ->Unit(benchmark::kMillisecond);
+  }
+  benchmark::RunSpecifiedBenchmarks();
+}
