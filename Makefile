@@ -31,8 +31,8 @@ $(BUILD)/config.mk: launch/install-deps launch/configure $(if $(same_environment
 	@{ CXX="$(CXX)" PKG_CONFIG="$(PKG_CONFIG)" launch/configure && echo 'configured_for := $(environment)'; } > $@
 
 CXXFLAGS ?= $(if $(DEBUG),-O0,-O3) -g1
-# Loops over exp, erf and the like become full-width vector code if no trap handlers are promised; values do not change.
-vectorise := -fno-trapping-math -mprefer-vector-width=512
+# Loops over exp, sqrt and the like become full-width vector code if nobody traps or reads errno; values do not change.
+vectorise := -fno-trapping-math -fno-math-errno -mprefer-vector-width=512
 # g++ 12 and 13 see overflows inside std::string and fmt that are not there (GCC bugs 105651, 105329).
 quiet := -Wno-missing-field-initializers -Wno-restrict -Wno-stringop-overflow
 compile := $(CXX) -std=c++20 -march=$(ARCH) $(vectorise) -fopenmp -Wall -Wextra $(quiet) $(if $(CI),-Werror) \
