@@ -19,14 +19,16 @@ DatasetPtr open_eval(const Config& config, const std::vector<std::string>& label
 
 Exit run(const Invocation& call) {
   Config config = with_model(call, "eval");
-  ThreadShare threads = settle(call);
+  settle(call);
   ModelSource source = resolve_model(config, {});
   DatasetPtr data = open_eval(config, source.config.labels);
   if (data->size() == 0) fail_input(fmt::format("data.eval = {}: no images to evaluate", config.data.eval));
 
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  Loader loader(data, evaluation_loader(call, engine, threads, data->size()));
+  LoaderOptions options = loader_options(config, Pass::evaluation, source.processor, call.comm);
+  options.quarantine_budget = data->size();  // they are reported, however many there are
+  Loader loader(data, options);
   auto metrics = evaluate(engine.task(), engine.work(), loader, call.comm);
   for (const auto& [sample, bad] : loader.quarantined()) log::warn("not evaluated: {}: {}", bad.id, bad.reason);
   if (call.world.rank == 0) {

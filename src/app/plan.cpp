@@ -22,7 +22,7 @@ void print_plan(const MemoryPlan& plan, const char* title) {
 
 Exit run(const Invocation& call) {
   Config config = call.config;
-  if (!call.subjects.empty() || !config.model.pretrained.empty()) config = with_model(call, "plan");
+  if (!call.subjects.empty()) config = with_model(call, "plan");
   std::vector<std::string> classes;
   if (!config.data.train.empty()) classes = open_labelled(config.data.train, Split::train)->classes();
   ModelSource source = resolve_model(config, classes);

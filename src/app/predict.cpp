@@ -68,12 +68,14 @@ DatasetPtr open_input(const Invocation& call) {
 Exit run(const Invocation& call) {
   Config config = with_model(call, "predict");
   DatasetPtr data = open_input(call);
-  ThreadShare threads = settle(call);
+  settle(call);
   ModelSource source = resolve_model(config, {});
   OrderedOutput output(config.predict.output, call.comm);
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  Loader loader(data, evaluation_loader(call, engine, threads, data->size()));
+  LoaderOptions options = loader_options(config, Pass::evaluation, source.processor, call.comm);
+  options.quarantine_budget = data->size();  // they are reported, however many there are
+  Loader loader(data, options);
 
   auto start = std::chrono::steady_clock::now();
   bool more = true;

@@ -30,8 +30,7 @@ void prepare_run_folder(const Config& config, const std::vector<std::string>& se
 }
 
 Exit run(const Invocation& call) {
-  Config config = call.config;
-  if (!config.model.pretrained.empty()) config = with_model(call, "train");
+  const Config& config = call.config;
   for (const char* key : {"data.train", "run.output"}) require(config, key, "train");
   if (call.world.rank == 0) prepare_run_folder(config, train_command.sections);
   call.comm.barrier();

@@ -1,5 +1,9 @@
 #include "train/engine.hpp"
 
+#include <omp.h>
+
+#include <filesystem>
+
 #include "core/base/log.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_weights.hpp"
@@ -17,12 +21,17 @@ ops::Normalization normalization_of(const ImageProcessor& p) {
 
 std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", double(bytes) / (1 << 30)); }
 
+// Of a run folder its model/.
+std::string model_folder(const std::string& name) {
+  return std::filesystem::exists(name + "/model/config.json") ? name + "/model" : name;
+}
+
 }  // namespace
 
 ModelSource resolve_model(const Config& config, const std::vector<std::string>& classes) {
   ModelSource source;
   if (!config.model.pretrained.empty()) {
-    Path folder = find_model_folder(config.model.pretrained);
+    Path folder = find_model_folder(model_folder(config.model.pretrained));
     source.folder = folder.string();
     source.config = read_vit_config(folder);
     source.processor = read_image_processor(folder, source.config.image_size);
@@ -51,6 +60,21 @@ StepShape step_shape(const Config& config, bool training) {
   return {.batch_size = config.train.batch_size,
           .dtype = config.train.precision == "bf16" ? DType::bf16 : DType::f32,
           .training = training};
+}
+
+LoaderOptions loader_options(const Config& config, Pass pass, const ImageProcessor& processor,
+                             const Communicator& comm) {
+  return {.pass = pass,
+          .batch_size = config.train.batch_size,
+          .accumulate = config.train.accumulate,
+          .rank = comm.rank(),
+          .ranks = comm.size(),
+          .seed = uint64_t(config.train.seed),
+          .shuffle = config.data.shuffle,
+          .processor = processor,
+          .augment = pass == Pass::training ? augment_named(config.data.augment) : Augment::none,
+          .workers = config.data.workers < 0 ? automatic_workers(omp_get_max_threads()) : int(config.data.workers),
+          .quarantine_budget = config.data.max_quarantined};
 }
 
 std::string plan_text(const MemoryPlan& p) {

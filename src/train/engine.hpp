@@ -6,7 +6,7 @@
 
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
-#include "data/image_pipeline.hpp"
+#include "data/loader.hpp"
 #include "train/classification.hpp"
 #include "train/config.hpp"
 #include "train/plan.hpp"
@@ -24,6 +24,7 @@ ModelSource resolve_model(const Config&, const std::vector<std::string>& classes
 
 MakeTask task_maker(const ModelSource&, const Config&);
 StepShape step_shape(const Config&, bool training);
+LoaderOptions loader_options(const Config&, Pass, const ImageProcessor&, const Communicator&);  // of this rank
 std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., ..": for the start of the log
 
 class Engine {

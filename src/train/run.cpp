@@ -1,7 +1,5 @@
 #include "train/run.hpp"
 
-#include <omp.h>
-
 #include <cmath>
 #include <filesystem>
 
@@ -31,7 +29,6 @@ class Run {
   int64_t step() const { return step_; }
 
  private:
-  LoaderOptions loader_options(Pass) const;
   TrainerOptions trainer_options() const;
   void resume_from(const Checkpoint&);
   RunState state(int64_t step) const;
@@ -75,21 +72,6 @@ Run::Run(const Config& config, Communicator& comm)
                .accumulate = config.train.accumulate,
                .ranks = comm.size()},
       total_steps_(total_steps(config, batches_)) {}
-
-LoaderOptions Run::loader_options(Pass pass) const {
-  bool training = pass == Pass::training;
-  return {.pass = pass,
-          .batch_size = config_.train.batch_size,
-          .accumulate = config_.train.accumulate,
-          .rank = comm_.rank(),
-          .ranks = comm_.size(),
-          .seed = uint64_t(config_.train.seed),
-          .shuffle = config_.data.shuffle,
-          .processor = engine_.source().processor,
-          .augment = training ? augment_named(config_.data.augment) : Augment::none,
-          .workers = config_.data.workers < 0 ? automatic_workers(omp_get_max_threads()) : int(config_.data.workers),
-          .quarantine_budget = config_.data.max_quarantined};
-}
 
 TrainerOptions Run::trainer_options() const {
   auto every = [&](int64_t steps) { return steps == 0 ? batches_.steps_per_epoch() : std::max<int64_t>(steps, 0); };
@@ -137,7 +119,7 @@ void Run::resume_from(const Checkpoint& checkpoint) {
 }
 
 std::map<std::string, double> Run::evaluate_now() {
-  Loader loader(data_.eval, loader_options(Pass::evaluation));
+  Loader loader(data_.eval, loader_options(config_, Pass::evaluation, engine_.source().processor, comm_));
   auto metrics = evaluate(engine_.task(), engine_.work(), loader, comm_);
   improved_ = false;
   if (config_.run.best != "none") {
@@ -213,7 +195,7 @@ Exit Run::run() {
 
   auto sync = make_grad_sync({.strategy = config_.parallel.strategy, .bucket_mb = config_.parallel.bucket_mb},
                              engine_.task().parameters(), comm_);
-  Loader loader(data_.train, loader_options(Pass::training), start_step_);
+  Loader loader(data_.train, loader_options(config_, Pass::training, engine_.source().processor, comm_), start_step_);
   Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.work(), clock_, trainer_options(),
                   std::move(hooks), observers);
   RunEnd end = trainer.run();

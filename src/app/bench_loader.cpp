@@ -1,0 +1,37 @@
+// Reading, decoding, augmenting and resizing, without a model.
+#include "app/bench.hpp"
+
+namespace viaduct::app {
+
+BenchRow bench_loader(const Invocation& call) {
+  const Config& config = call.config;
+  ModelSource source = resolve_model(config, {});
+  DatasetPtr data = bench_images(config, source.config.classes());
+  LoaderOptions options = loader_options(config, Pass::training, source.processor, call.comm);
+  Loader loader(data, options);
+
+  int64_t images = 0;
+  auto run = [&](int64_t steps) {
+    images = 0;
+    auto start = std::chrono::steady_clock::now();
+    for (int64_t i = 0; i < steps * options.accumulate; ++i) images += loader.next().size();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  run(config.bench.warmup);
+  call.comm.barrier();
+  double seconds = run(config.bench.steps);
+  double rate = 0;
+  for (const std::string& text : call.comm.all_gather_text(fmt::format("{}", double(images) / seconds)))
+    rate += std::stod(text);
+  int lanes = std::max(options.workers, 1) * call.world.size;
+  return {.settings = {{"images", config.data.train.empty() ? "drawn" : config.data.train},
+                       {"size", fmt::format("{} x {}", source.processor.height, source.processor.width)},
+                       {"augment", config.data.augment}},
+          .values = {{"ranks", call.world.size},
+                     {"workers", options.workers},
+                     {"batch_size", double(options.batch_size)},
+                     {"samples_per_second", rate},
+                     {"samples_per_second_per_worker", rate / lanes}}};
+}
+
+}  // namespace viaduct::app

@@ -1,0 +1,109 @@
+#include <cstdlib>
+
+#include "app/host_info.hpp"
+#include "app/setup.hpp"
+#include "core/base/log.hpp"
+#include "train/host_memory.hpp"
+
+namespace viaduct::app {
+namespace {
+
+struct Findings {
+  std::string text;
+  int problems = 0;
+  template <class... Args>
+  void fact(const char* name, fmt::format_string<Args...> f, Args&&... args) {
+    text += fmt::format("  {:<14} {}\n", name, fmt::format(f, std::forward<Args>(args)...));
+  }
+  template <class... Args>
+  void problem(fmt::format_string<Args...> f, Args&&... args) {
+    text += "  PROBLEM        " + fmt::format(f, std::forward<Args>(args)...) + "\n", ++problems;
+  }
+};
+
+// Where the launcher said how many ranks there are; a launcher that was not understood leaves many worlds of one rank.
+void check_launch(const World& world, Findings& found) {
+  found.fact("launch", "rank {} of {}, {} of {} on {}", world.rank, world.size, world.local_rank, world.local_size,
+             world.host);
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
+    const char* value = std::getenv(name);
+    if (value && std::atoi(value) != world.size)
+      found.problem("{} = {}, but MPI sees {} ranks: launcher and MPI library do not belong together", name, value,
+                    world.size);
+  }
+}
+
+void check_threads(const ThreadShare& threads, const World& world, Findings& found) {
+  found.fact("threads", "{}", threads.line);
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  found.fact("waiting", "OMP_WAIT_POLICY = {}", policy ? policy : "unset");
+  if (policy && std::string(policy) == "active" && world.local_size > 1)
+    found.problem("OMP_WAIT_POLICY = active makes ranks that share cores spin against each other; unset it");
+  if (threads.cpus.size() < size_t(threads.threads))
+    found.problem("{} threads on {} processors: fewer ranks a host, or a smaller OMP_NUM_THREADS", threads.threads,
+                  threads.cpus.size());
+}
+
+void check_memory(const World& world, Findings& found) {
+  found.fact("memory", "{:.1f} GB available", double(available_memory()) / 1e9);
+  int64_t shared = free_bytes("/dev/shm");
+  found.fact("shared memory", "{:.1f} GB free in /dev/shm", double(shared) / 1e9);
+  if (world.local_size > 1 && shared >= 0 && shared < (64 << 20) * int64_t(world.local_size))
+    found.problem("/dev/shm is too small for {} ranks; in a container start it with --shm-size=1g", world.local_size);
+}
+
+void check_rates(const Invocation& call, Findings& found) {
+  call.comm.barrier();  // all ranks at once, as in training
+  ProductRate products = measure_products();
+  std::string bf16 = products.bf16 > 0 ? fmt::format("{:.0f} GFLOP/s in bf16", products.bf16 / 1e9) : "no fast bf16";
+  found.fact("products", "{:.0f} GFLOP/s in fp32, {}", products.fp32 / 1e9, bf16);
+  call.comm.barrier();
+  found.fact("copy", "{:.1f} GB/s", measure_copy() / 1e9);
+  if (call.world.size == 1) return;
+  constexpr int64_t kElements = 25'000'000 / 4;
+  Buffer buffer = call.comm.allocate(Device::cpu(), kElements * 4);
+  Stream stream(Device::cpu());
+  Tensor tensor = buffer.view(0, {kElements}, DType::f32);
+  double best = 1e30;
+  for (int i = 0; i < 5; ++i) {
+    call.comm.barrier();
+    auto start = std::chrono::steady_clock::now();
+    call.comm.all_reduce(tensor, Reduce::sum, stream);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  found.fact("all-reduce", "25 MB in {:.1f} ms ({})", 1e3 * best, call.comm.name());
+}
+
+Exit run(const Invocation& call) {
+  Findings found;
+  check_launch(call.world, found);
+  found.fact("processor", "{}: {}", cpu_model(), cpu_features());
+  check_threads(settle(call), call.world, found);
+  check_memory(call.world, found);
+  check_rates(call, found);
+
+  int problems = 0;
+  for (const std::string& count : call.comm.all_gather_text(std::to_string(found.problems)))
+    problems += std::stoi(count);
+  auto texts = call.comm.all_gather_text(found.text);
+  if (call.world.rank == 0) {
+    for (size_t rank = 0; rank < texts.size(); ++rank) fmt::print("rank {}\n{}", rank, texts[rank]);
+    fmt::print("{}\n", problems ? fmt::format("{} problems", problems) : "no problems found");
+  }
+  return problems ? Exit::config : Exit::ok;
+}
+
+}  // namespace
+
+const Command doctor_command = {"doctor",
+                                "",
+                                "is this host, and this launch, set up right?",
+                                "Run it as the training is run: mpirun -np N viaduct doctor. Says for every rank what "
+                                "it found and measured (products and\n"
+                                "copies with all ranks at work), and what is wrong; exit code 2 where something is.",
+                                {"device"},
+                                0,
+                                false,
+                                run};
+
+}  // namespace viaduct::app
