@@ -1,0 +1,128 @@
+// The shape of the tree: includes point downwards, files are short, foreign headers stay with their owners.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <sstream>
+
+#include "tests/support/source_path.hpp"
+
+namespace viaduct::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What each layer may include besides itself: prefixes of paths below src/.
+const std::map<std::string, std::vector<std::string>> kSees{
+    {"core/base", {}},
+    {"core/tensor", {"core/base/"}},
+    {"core/device", {"core/base/", "core/tensor/"}},
+    {"core/ops", {"core/base/", "core/tensor/", "core/device/"}},
+    {"core/nn", {"core/base/", "core/tensor/", "core/device/", "core/ops/"}},
+    {"core/optim", {"core/base/", "core/tensor/", "core/device/", "core/ops/", "core/nn/"}},
+    {"comm", {"core/"}},
+    {"data", {"core/"}},
+    {"models", {"core/", "data/batch.hpp"}},
+    {"train", {"core/", "comm/", "data/", "models/"}},
+    {"app", {"core/", "comm/", "data/", "models/", "train/"}},
+};
+
+// Headers of other libraries, and the files that may include them.
+const std::vector<std::pair<std::regex, std::regex>> kOwners{
+    {std::regex("dnnl.*"), std::regex("core/ops/cpu/onednn\\..*")},
+    {std::regex("mpi\\.h"), std::regex("comm/mpi_.*")},
+    {std::regex("nccl\\.h"), std::regex("comm/nccl.*")},
+    {std::regex("(cuda|cublas|cudnn).*"), std::regex("core/(device|ops)/cuda/.*")},
+    {std::regex("(hdf5|H5).*"), std::regex("data/hdf5.*")},
+    {std::regex("jpeglib\\.h|turbojpeg\\.h"), std::regex("data/(decode|jpeg_encode).*")},
+    {std::regex("png\\.h|webp/.*"), std::regex("data/decode.*")},
+    {std::regex("nlohmann/json\\.hpp"), std::regex(".*\\.cpp")},
+};
+
+constexpr int64_t kMaxLines = 400;
+
+std::string layer_of(const std::string& path) {  // below src/
+  fs::path p(path);
+  auto part = p.begin();
+  std::string first = (part++)->string();
+  return first == "core" ? first + "/" + part->string() : first;
+}
+
+// What is wrong with a file of src/: one line a fault, or nothing.
+std::string faults_of_source(const std::string& path, const std::string& text) {
+  static const std::regex include("^\\s*#\\s*include\\s*([<\"])([^>\"]+)[>\"]");
+  std::string faults, line, layer = layer_of(path);
+  auto sees = kSees.find(layer);
+  if (sees == kSees.end()) return path + " lies in no known layer\n";
+  std::istringstream lines(text);
+  for (std::smatch m; std::getline(lines, line);) {
+    if (!std::regex_search(line, m, include)) continue;
+    std::string header = m[2];
+    auto starts = [&](const std::string& prefix) { return header.rfind(prefix, 0) == 0; };
+    if (m[1] == "\"" && !starts(layer + "/") && std::none_of(sees->second.begin(), sees->second.end(), starts))
+      faults += path + " may not include \"" + header + "\"\n";
+    for (const auto& [foreign, owner] : kOwners)
+      if (m[1] == "<" && std::regex_match(header, foreign) && !std::regex_match(path, owner))
+        faults += path + " does not own <" + header + ">\n";
+  }
+  return faults;
+}
+
+std::string faults_of_length(const std::string& path, const std::string& text) {
+  auto lines = std::count(text.begin(), text.end(), '\n');
+  return lines > kMaxLines ? path + " has " + std::to_string(lines) + " lines, more than 400\n" : "";
+}
+
+template <class F>
+void for_files(const std::string& folder, F f) {
+  fs::path root = source_path("");
+  ASSERT_TRUE(fs::exists(root / "src/core/base/check.hpp"))
+      << "run the suite in the root of the source tree, or set VIADUCT_SOURCE";
+  for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+    static const std::regex code(".*\\.(cpp|hpp|cu|cuh|py|sh)");
+    std::string path = fs::relative(entry.path(), root / folder).generic_string();
+    if (!entry.is_regular_file() || !std::regex_match(path, code)) continue;
+    std::ifstream file(entry.path());
+    f(path, std::string(std::istreambuf_iterator<char>(file), {}));
+  }
+}
+
+TEST(Structure, SourcesIncludeDownwardsAndOnlyWhatTheyOwn) {
+  std::string faults;
+  int files = 0;
+  for_files("src",
+            [&](const std::string& path, const std::string& text) { faults += faults_of_source(path, text), ++files; });
+  EXPECT_GT(files, 50);
+  EXPECT_EQ(faults, "");
+}
+
+TEST(Structure, FilesAreShort) {
+  std::string faults;
+  for (const char* folder : {"src", "tests", "launch"})
+    for_files(folder,
+              [&](const std::string& path, const std::string& text) { faults += faults_of_length(path, text); });
+  EXPECT_EQ(faults, "");
+}
+
+TEST(Structure, FaultsAreFound) {
+  EXPECT_NE(faults_of_source("core/base/x.hpp", "#include \"core/tensor/tensor.hpp\"\n"), "");
+  EXPECT_NE(faults_of_source("core/ops/cpu/x.cpp", "\n#include \"core/nn/parameter.hpp\"\n"), "");
+  EXPECT_NE(faults_of_source("models/x.cpp", "#include \"comm/communicator.hpp\"\n"), "");
+  EXPECT_NE(faults_of_source("models/x.cpp", "#include \"data/loader.hpp\"\n"), "");
+  EXPECT_NE(faults_of_source("data/x.cpp", "#include \"comm/communicator.hpp\"\n"), "");
+  EXPECT_NE(faults_of_source("comm/x.cpp", "#include \"../data/batch.hpp\"\n"), "");
+  EXPECT_NE(faults_of_source("extra/x.cpp", ""), "");
+  EXPECT_NE(faults_of_source("train/x.cpp", "#include <mpi.h>\n"), "");
+  EXPECT_NE(faults_of_source("core/ops/x.cpp", "# include <cuda_runtime.h>\n"), "");
+  EXPECT_NE(faults_of_source("core/base/x.hpp", "#include <nlohmann/json.hpp>\n"), "");
+  EXPECT_EQ(faults_of_source("models/x.cpp", "#include \"data/batch.hpp\"\n#include \"core/nn/layer_norm.hpp\"\n"), "");
+  EXPECT_EQ(faults_of_source("comm/mpi_comm.cpp", "#include <mpi.h>\n#include <vector>\n"), "");
+  EXPECT_EQ(faults_of_length("x.cpp", std::string(400, '\n')), "");
+  EXPECT_NE(faults_of_length("x.cpp", std::string(401, '\n')), "");
+}
+
+}  // namespace
+}  // namespace viaduct::test
