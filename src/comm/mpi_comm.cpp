@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "comm/direct_reduce.hpp"
+#include "comm/host_group.hpp"
 #include "comm/mpi_check.hpp"
 
 namespace viaduct {
@@ -50,13 +51,17 @@ MPI_Op operation(Reduce op, DType t) {
   return op == Reduce::sum ? MPI_SUM : op == Reduce::max ? MPI_MAX : MPI_MIN;
 }
 
+constexpr int64_t kSmallest = 4096;  // bytes: below, a message is as quick as meeting in shared memory
+
 class MpiComm final : public Communicator {
  public:
-  MpiComm(MPI_Comm parent, int64_t largest_count) : largest_(largest_count) {
+  MpiComm(MPI_Comm parent, const MpiOptions& options, std::shared_ptr<PeerBuffers> buffers)
+      : options_(options), buffers_(std::move(buffers)) {
     mpi_check(MPI_Comm_dup(parent, &comm_), "MPI_Comm_dup");
     mpi_check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     mpi_check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     mpi_check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+    if (options_.share_memory && all_on_this_host()) group_ = HostGroup::make(*this);
   }
   ~MpiComm() override {
     int finalized = 0;
@@ -66,9 +71,10 @@ class MpiComm final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  const char* name() const override { return "mpi"; }
+  const char* name() const override { return group_ ? "mpi, shared memory" : "mpi"; }
 
   void all_reduce(Tensor t, Reduce op, Stream&) override {
+    if (group_ && t.bytes() >= kSmallest && group_->all_reduce(t, op, *buffers_)) return;
     in_pieces(t, [&](Tensor piece, int count) {
       run(fmt::format("MPI_Iallreduce of {} over {} ranks", to_string(piece), size_), [&](MPI_Request* request) {
         return MPI_Iallreduce(MPI_IN_PLACE, piece.data, count, datatype(t.dtype), operation(op, t.dtype), comm_,
@@ -99,7 +105,7 @@ class MpiComm final : public Communicator {
     Tensor mine = shard_of(full, shard, rank_);
     if (mine.data != shard.data)
       std::copy_n(static_cast<std::byte*>(shard.data), shard.bytes(), static_cast<std::byte*>(mine.data));
-    if (shard.numel() > largest_) {
+    if (shard.numel() > options_.largest_count) {
       for (int root = 0; root < size_; ++root) broadcast(shard_of(full, shard, root), root, stream);
       return;
     }
@@ -135,10 +141,19 @@ class MpiComm final : public Communicator {
     return texts;
   }
 
-  std::unique_ptr<Communicator> duplicate() override { return std::make_unique<MpiComm>(comm_, largest_); }
-  Buffer allocate(Device device, int64_t bytes) override { return allocate_for_peers(device, bytes); }
+  std::unique_ptr<Communicator> duplicate() override { return std::make_unique<MpiComm>(comm_, options_, buffers_); }
+  Buffer allocate(Device device, int64_t bytes) override { return buffers_->allocate(device, bytes); }
 
  private:
+  bool all_on_this_host() const {
+    MPI_Comm local;
+    int local_size = 0;
+    mpi_check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
+    mpi_check(MPI_Comm_size(local, &local_size), "MPI_Comm_size");
+    mpi_check(MPI_Comm_free(&local), "MPI_Comm_free");
+    return local_size == size_ && size_ > 1;
+  }
+
   template <class Start>
   void run(const std::string& call, Start&& start) {
     MPI_Request request;
@@ -150,8 +165,8 @@ class MpiComm final : public Communicator {
   void in_pieces(const Tensor& t, F&& f) {
     expect(t.device.kind == Device::Kind::cpu, "the mpi communicator exchanges host memory");
     const Tensor flat = t.reshape({t.numel()});
-    for (int64_t begin = 0; begin < t.numel(); begin += largest_) {
-      int64_t end = std::min(t.numel(), begin + largest_);
+    for (int64_t begin = 0; begin < t.numel(); begin += options_.largest_count) {
+      int64_t end = std::min(t.numel(), begin + options_.largest_count);
       f(flat.slice(begin, end), int(end - begin));
     }
   }
@@ -166,7 +181,9 @@ class MpiComm final : public Communicator {
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;
-  int64_t largest_;
+  MpiOptions options_;
+  std::shared_ptr<PeerBuffers> buffers_;
+  std::unique_ptr<HostGroup> group_;  // absent across hosts
 };
 
 }  // namespace
@@ -187,8 +204,8 @@ bool mpi_wait(MPI_Request& request, std::string_view call, double give_up_second
   }
 }
 
-std::unique_ptr<Communicator> make_mpi_comm(int64_t largest_count) {
-  return std::make_unique<MpiComm>(MPI_COMM_WORLD, largest_count);
+std::unique_ptr<Communicator> make_mpi_comm(const MpiOptions& options) {
+  return std::make_unique<MpiComm>(MPI_COMM_WORLD, options, std::make_shared<PeerBuffers>());
 }
 
 }  // namespace viaduct

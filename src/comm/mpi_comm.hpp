@@ -6,8 +6,12 @@
 
 namespace viaduct {
 
+struct MpiOptions {
+  int64_t largest_count = int64_t(1) << 30;  // elements a call: MPI counts are ints, larger tensors go in pieces
+  bool share_memory = true;                  // ranks of one host reduce what allocate() gave in each other's memory
+};
+
 // All ranks of MPI_COMM_WORLD, with a context of their own; MPI has been started. Collective, as duplicate() is.
-// MPI counts are ints: larger tensors go in pieces of at most `largest_count` elements.
-std::unique_ptr<Communicator> make_mpi_comm(int64_t largest_count = int64_t(1) << 30);
+std::unique_ptr<Communicator> make_mpi_comm(const MpiOptions& = {});
 
 }  // namespace viaduct

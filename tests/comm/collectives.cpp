@@ -73,6 +73,27 @@ void check_text(Communicator& comm) {
          "broadcast_text");
 }
 
+// Memory from allocate() may take another path, also when only some ranks use it, or when it is new at an old address.
+void check_allocated(Communicator& comm) {
+  Stream stream(Device::cpu());
+  const int64_t n = 5000;
+  for (int round = 0; round < 6; ++round) {
+    Buffer buffer = comm.allocate(Device::cpu(), 4 * n * 4);
+    Numbers<float> elsewhere(n);
+    // Every rank at another offset, sometimes one of them outside.
+    Tensor t = buffer.view((comm.rank() + round) % 3 * n * 4, {n}, DType::f32);
+    if (round % 2 && comm.rank() == round % comm.size()) t = elsewhere.tensor();
+    for (Reduce op : {Reduce::sum, Reduce::max}) {
+      float* numbers = data<float>(t);
+      for (int64_t i = 0; i < n; ++i) numbers[i] = float(value(comm.rank(), i + round));
+      comm.all_reduce(t, op, stream);
+      for (int64_t i = 0; i < n; ++i)
+        expect(numbers[i] == float(reduced(op, comm.size(), i + round)),
+               fmt::format("all_reduce of allocated memory at {}", i));
+    }
+  }
+}
+
 // Four blocks of uneven sizes.
 void build(ParameterStore& store, Communicator& comm) {
   for (int b = 0; b < 4; ++b)
@@ -131,6 +152,7 @@ void check_collectives(Communicator& comm) {
     check_dtype<uint8_t>(comm, n);
   }
   check_text(comm);
+  check_allocated(comm);
   comm.barrier();
   auto other = comm.duplicate();
   expect(other->rank() == comm.rank() && other->size() == comm.size(), "a duplicate has the same ranks");
