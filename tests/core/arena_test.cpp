@@ -36,7 +36,7 @@ TEST(Buffer, ReleasesForeignMemoryOnce) {
   EXPECT_EQ(released, 1);
 }
 
-TEST(Buffer, OnMetaHasAddressesAndNoMemory) {
+TEST(BufferDeathTest, OnMetaHasAddressesAndNoMemory) {
   constexpr int64_t kMoreThanAnyHostHas = int64_t(1) << 43;
   Buffer buffer(Device::meta(), kMoreThanAnyHostHas);
   Tensor a = buffer.view(0, {16}, DType::f32), b = buffer.view(kMoreThanAnyHostHas - 64, {16}, DType::f32);
