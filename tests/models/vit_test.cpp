@@ -68,7 +68,7 @@ void check_gradients(const VitConfig& config, bool recompute) {
   double largest = 0;
   for (double g : got) largest = std::max(largest, std::abs(g));
   for (Parameter& p : s.model.parameters().parameters())
-    for (int64_t i = 0; i < p.range.size(); i += std::max<int64_t>(1, p.range.size() / 7)) {
+    for (int64_t i = 0; i < p.range.size(); i += std::max<int64_t>(1, p.range.size() / 3)) {
       double& value = data<double>(p.value)[i];
       double kept = value, h = 1e-5;
       value = kept + h, s.work.packed.values_changed();
