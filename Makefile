@@ -94,9 +94,9 @@ $(BUILD)/bench-ops: $(call objects,$(wildcard tests/bench/*.cpp)) $(filter-out %
 
 bench: $(BUILD)/viaduct $(BUILD)/bench-ops
 	$(Q)$(BUILD)/bench-ops
-	$(Q)$(BUILD)/viaduct bench gemm
 	$(Q)$(BUILD)/viaduct bench infer
 	$(Q)$(BUILD)/viaduct bench train
+	$(Q)$(BUILD)/viaduct bench loader
 
 # libgomp is not instrumented for ThreadSanitizer, so only the loader, which has threads of its own, runs under it.
 sanitize:
