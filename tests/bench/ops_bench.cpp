@@ -14,9 +14,10 @@
 namespace viaduct::test {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // Bytes read and written per second by one memcpy a thread, long enough to bypass the caches: the best of ten.
 double copy_bandwidth() {
-  using Clock = std::chrono::steady_clock;
   constexpr int64_t kBytes = 512 << 20;
   Buffer from(Device::cpu(), kBytes), to(Device::cpu(), kBytes);
   std::memset(from.data(), 1, kBytes);  // an untouched page would be one cached page of zeros
@@ -38,13 +39,12 @@ void measure(benchmark::State& state, const OpCase& c, DType dtype, double copy)
   OperandMemory memory(c, dtype);
   TestCtx ctx(dtype, Device::cpu(), 256 << 20);
   c.run(ctx, memory.tensors());
-  double done = 0;
-  for (auto _ : state) c.run(ctx, memory.tensors()), ++done;
-  using benchmark::Counter;
-  double bytes = double(c.bytes(dtype)) * done;
-  state.counters["GB/s"] = Counter(bytes / 1e9, Counter::kIsRate);
-  state.counters["copy%"] = Counter(100 * bytes / copy, Counter::kIsRate);
-  if (c.flops > 0) state.counters["GF/s"] = Counter(c.flops * done / 1e9, Counter::kIsRate);
+  auto begin = Clock::now();
+  for (auto _ : state) c.run(ctx, memory.tensors());
+  double rate = double(state.iterations()) / std::chrono::duration<double>(Clock::now() - begin).count();
+  state.counters["GB/s"] = double(c.bytes(dtype)) * rate / 1e9;
+  state.counters["copy%"] = 100 * double(c.bytes(dtype)) * rate / copy;
+  if (c.flops > 0) state.counters["GF/s"] = c.flops * rate / 1e9;
 }
 
 }  // namespace

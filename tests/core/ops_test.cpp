@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/base/json.hpp"
+#include "core/ops/cpu/dropout_mask.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/layer_norm.hpp"
 #include "core/ops/loss.hpp"
@@ -64,6 +65,19 @@ TEST(Dropout, MaskIsAFunctionOfSampleAndPlaceInTheModel) {
   EXPECT_NE(masks({1, 2}, 1).first, a);
 }
 
+TEST(Dropout, MaskIsTheSameFromWhereverItIsRead) {
+  constexpr int64_t kSize = 300;
+  std::vector<float> whole(kSize);
+  ops::cpu::dropout_mask(whole.data(), 5, 9, 0, kSize, 0.5f);
+  for (int64_t first : {1, 2, 3, 63, 64, 197})
+    for (int64_t count : {1, 2, 66, 103}) {
+      std::vector<float> part(size_t(count) + 1, -1);
+      ops::cpu::dropout_mask(part.data(), 5, 9, first, count, 0.5f);
+      for (int64_t i = 0; i < count; ++i) ASSERT_EQ(part[size_t(i)], whole[size_t(first + i)]) << first << " + " << i;
+      EXPECT_EQ(part.back(), -1);
+    }
+}
+
 TEST(Dropout, IsACopyOutsideTrainingAndWithoutProbability) {
   std::vector<float> x{1, 2, 3}, y(3);
   TestCtx ctx(DType::f32);
@@ -117,6 +131,14 @@ TEST(CrossEntropy, LargeLogitsNeitherOverflowNorHideANaN) {
   run();
   EXPECT_TRUE(std::isnan(losses[0]));
   EXPECT_FALSE(std::isnan(losses[1]));
+}
+
+TEST(LayerNorm, ANaNStaysOneWhateverItsPayload) {
+  std::vector<bf16> x(20), gamma(20, bf16(1.0f)), beta(20), y(20);
+  x[3].bits = 0x7fff;
+  TestCtx ctx(DType::bf16);
+  ops::layer_norm(ctx, view(y, {1, 20}), {}, view(x, {1, 20}), view(gamma, {20}), view(beta, {20}), 1e-5);
+  for (bf16 v : y) EXPECT_TRUE(std::isnan(float(v)));
 }
 
 TEST(Operands, AWrongOneIsNamedWithWhatWasExpected) {
