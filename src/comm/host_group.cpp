@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "comm/direct_reduce.hpp"
+#include "core/base/log.hpp"
 #include "core/base/range.hpp"
 
 namespace viaduct {
@@ -42,7 +43,13 @@ std::unique_ptr<HostGroup> HostGroup::make(Communicator& comm) {
   said >> address.process >> address.file >> address.token >> address.bytes;
   if (comm.rank() != 0 && address.file >= 0) control = PeerMemory::open(address);
   for (const std::string& answer : comm.all_gather_text(control ? "mapped" : "refused"))
-    if (answer != "mapped") return nullptr;
+    if (answer != "mapped") {
+      log::info(
+          "the ranks of this host cannot map each other's memory (/proc/PID/fd is not open to them): gradients go "
+          "through "
+          "MPI messages, several times slower");
+      return nullptr;
+    }
   return std::unique_ptr<HostGroup>(new HostGroup(std::move(*control), comm.rank(), comm.size()));
 }
 

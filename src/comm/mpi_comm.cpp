@@ -142,7 +142,9 @@ class MpiComm final : public Communicator {
   }
 
   std::unique_ptr<Communicator> duplicate() override { return std::make_unique<MpiComm>(comm_, options_, buffers_); }
-  Buffer allocate(Device device, int64_t bytes) override { return buffers_->allocate(device, bytes); }
+  Buffer allocate(Device device, int64_t bytes) override {
+    return group_ ? buffers_->allocate(device, bytes) : allocate_for_peers(device, bytes);
+  }
 
  private:
   bool all_on_this_host() const {

@@ -1,6 +1,9 @@
 #include "comm/mpi_world.hpp"
 
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include <cstdlib>
 #include <fstream>
@@ -107,6 +110,9 @@ World start_world() {
     return world;
   }
   int provided = 0;
+#ifdef __SANITIZE_ADDRESS__
+  __lsan::ScopedDisabler what_mpi_keeps_is_not_ours;
+#endif
   mpi_check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   for (MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
     mpi_check(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
@@ -130,6 +136,9 @@ World start_world() {
 void stop_world() {
   if (!mpi_is_running()) return;
   mpi_check(MPI_Comm_free(&failing), "MPI_Comm_free");
+#ifdef __SANITIZE_ADDRESS__
+  __lsan_do_leak_check();  // now: MPI is about to unload its plugins, and suppressions could not name them any more
+#endif
   mpi_check(MPI_Finalize(), "MPI_Finalize");
 }
 

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "comm/direct_reduce.hpp"
+#include "core/base/log.hpp"
 
 namespace viaduct {
 namespace {
@@ -68,7 +69,15 @@ std::byte* PeerMemory::data() const { return static_cast<std::byte*>(base_) + kH
 Buffer PeerBuffers::allocate(Device device, int64_t bytes) {
   std::optional<PeerMemory> memory;
   if (device.kind == Device::Kind::cpu && bytes > 0) memory = PeerMemory::make(bytes);
-  if (!memory) return allocate_for_peers(device, bytes);
+  if (!memory) {
+    if (device.kind == Device::Kind::cpu && bytes > 0)
+      log::warn(
+          "could not reserve {} MB of memory that the ranks of this host share: they exchange messages instead, "
+          "several "
+          "times slower",
+          bytes >> 20);
+    return allocate_for_peers(device, bytes);
+  }
   std::byte* data = memory->data();
   std::lock_guard lock(mutex_);
   memories_.push_back(std::move(*memory));
