@@ -23,7 +23,8 @@ void print_overview() {
 }
 
 void print_help(const Command& c) {
-  fmt::print("usage: viaduct {} {} [--config FILE] [--section.key VALUE ...]\n\n{}\n", c.name, c.arguments, c.help);
+  fmt::print("usage: viaduct {}{}{} [--config FILE] [--section.key VALUE ...]\n\n{}\n", c.name, *c.arguments ? " " : "",
+             c.arguments, c.help);
   fmt::print("{}", config_help(c.sections));
   if (!c.sections.empty())
     fmt::print("\nThe same keys in a config file: [section] lines, and key = value lines below them.\n");

@@ -32,7 +32,8 @@ Exit run(const Invocation& call) {
   auto metrics = evaluate(engine.task(), engine.work(), loader, call.comm);
   for (const auto& [sample, bad] : loader.quarantined()) log::warn("not evaluated: {}: {}", bad.id, bad.reason);
   if (call.world.rank == 0) {
-    fmt::print("model {}, {} images of {}\n", config.model.pretrained, data->size(), config.data.eval);
+    fmt::print("model {}, {} images of {}\n", config.model.pretrained, data->size(),
+               config.eval_fraction() ? config.data.train : config.data.eval);
     for (const auto& [name, value] : metrics) fmt::print("{:<24} {:.6g}\n", name, value);
   }
   return Exit::ok;

@@ -58,10 +58,13 @@ DatasetPtr open_input(const Invocation& call) {
   std::vector<std::string> paths(call.subjects.begin() + std::min<size_t>(1, call.subjects.size()),
                                  call.subjects.end());
   if (paths.empty() && !call.config.predict.input.empty()) paths = {call.config.predict.input};
-  if (paths.empty() && !call.config.data.eval.empty() && !call.config.eval_fraction()) paths = {call.config.data.eval};
-  if (paths.empty()) fail_config("viaduct predict needs images: viaduct predict MODEL IMAGES, or set predict.input");
-  DatasetPtr data = open_unlabelled(paths);
-  if (data->size() == 0) fail_input(fmt::format("{}: no images there", fmt::join(paths, ", ")));
+  const std::string& eval = call.config.data.eval;
+  bool held_out = paths.empty() && !eval.empty() && !call.config.eval_fraction();
+  if (paths.empty() && !held_out)
+    fail_config("viaduct predict needs images: viaduct predict MODEL IMAGES, or set predict.input");
+  DatasetPtr data = held_out ? open_labelled(eval, Split::eval) : open_unlabelled(paths);
+  if (data->size() == 0)
+    fail_input(fmt::format("{}: no images there", held_out ? eval : fmt::format("{}", fmt::join(paths, ", "))));
   return data;
 }
 

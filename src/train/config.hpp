@@ -58,7 +58,7 @@ struct DataSection {
   int64_t workers = -1;
   std::string augment = "default";
   bool shuffle = true;
-  int64_t max_quarantined = 100;
+  int64_t max_quarantined = -1;
   template <class V>
   void fields(V&& v) {
     v("train", train, rule::text(),
@@ -71,7 +71,8 @@ struct DataSection {
       "decoding threads of a rank; 0: in the training thread");
     v("augment", augment, rule::choice({"default", "none"}), "default: random-resized-crop and flip, in training only");
     v("shuffle", shuffle, rule::text(), "a new order every epoch; false: byte order of the paths");
-    v("max_quarantined", max_quarantined, rule::at_least(0), "unreadable images that a run replaces before it stops");
+    v("max_quarantined", max_quarantined, rule::at_least_or(0, {{"auto", -1}}),
+      "unreadable images that a rank replaces before it stops; auto: 1 %, at least 10");
   }
 };
 
@@ -116,7 +117,8 @@ struct ParallelSection {
     v("bucket_mb", bucket_mb, rule::above(0), "MB of gradients in one all-reduce");
     v("wire", wire, rule::choice({"fp32"}, {"bf16"}), "type of gradients on the wire");
     v("reduction", reduction, rule::choice({"fast"}, {"invariant"}), "fast: sums in the order of the ranks");
-    v("timeout_seconds", timeout_seconds, rule::above(0), "without progress, after which a run counts as stalled");
+    v("timeout_seconds", timeout_seconds, rule::above(0),
+      "a rank waits for data or for other ranks before the run counts as stalled");
   }
 };
 

@@ -108,11 +108,10 @@ std::string effective_config(const Config& given, const std::vector<std::string>
 }
 
 std::string config_help(const std::vector<std::string>& wanted) {
-  std::string text;
+  std::map<std::string, std::string> texts;
   Config config;
   config.sections([&](const std::string& section, auto& fields) {
-    if (std::find(wanted.begin(), wanted.end(), section) == wanted.end()) return;
-    text += fmt::format("\n[{}]\n", section);
+    std::string& text = texts[section] = fmt::format("\n[{}]\n", section);
     fields.fields([&](const std::string& name, auto& field, const Rule& rule, const char* help) {
       std::string value = show(field, rule);
       text += fmt::format("  {:<46} {}{}\n", fmt::format("--{}.{} {}", section, name, kind(field, rule)), help,
@@ -122,7 +121,9 @@ std::string config_help(const std::vector<std::string>& wanted) {
       text += fmt::format("  {:<46} {}\n", "--model.FIELD VALUE",
                           "any field of config.json that changes the maths, such as hidden_size");
   });
-  return text;
+  std::string help;
+  for (const std::string& section : wanted) help += texts.at(section);
+  return help;
 }
 
 }  // namespace viaduct

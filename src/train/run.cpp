@@ -1,8 +1,10 @@
 #include "train/run.hpp"
 
+#include <atomic>
 #include <cmath>
 #include <filesystem>
 
+#include "comm/mpi_world.hpp"
 #include "comm/signals.hpp"
 #include "core/base/log.hpp"
 #include "models/hf_config.hpp"
@@ -17,6 +19,7 @@
 #include "train/totals.hpp"
 #include "train/trainer.hpp"
 #include "train/verdict.hpp"
+#include "train/watchdog.hpp"
 
 namespace viaduct {
 namespace {
@@ -45,7 +48,8 @@ class Run {
   TrainEval data_;
   Engine engine_;
   BatchPlan batches_;
-  int64_t start_step_ = 0, total_steps_ = 0, step_ = 0;
+  int64_t start_step_ = 0, total_steps_ = 0;
+  std::atomic<int64_t> step_ = 0;  // the watchdog asks
   double best_ = std::nan("");
   bool improved_ = false;  // at the last evaluation
   PhaseClock clock_;
@@ -113,7 +117,7 @@ void Run::resume_from(const Checkpoint& checkpoint) {
                   {optimizer.owned(), optimizer.master(), optimizer.m(), optimizer.v()});
   optimizer.set_steps(checkpoint.step);
   engine_.master_changed();
-  start_step_ = step_ = checkpoint.step;
+  step_ = start_step_ = checkpoint.step;
   if (checkpoint.state.has("best_metric")) best_ = checkpoint.state.number("best_metric");
   log::info("resumed from {} at step {} of {}", checkpoint.path.string(), start_step_, total_steps_);
 }
@@ -125,7 +129,10 @@ std::map<std::string, double> Run::evaluate_now() {
   if (config_.run.best != "none") {
     double value = metrics.at(config_.run.best), sign = config_.run.best == "eval_loss" ? -1 : 1;
     if (std::isfinite(value) && !(sign * value <= sign * best_)) best_ = value, improved_ = true;
-    if (improved_) export_model("best");
+    if (improved_) {
+      export_model("best");
+      comm_.barrier();  // here, not in the next step, where waiting counts as a stall
+    }
   }
   return metrics;
 }
@@ -198,6 +205,11 @@ Exit Run::run() {
   Loader loader(data_.train, loader_options(config_, Pass::training, engine_.source().processor, comm_), start_step_);
   Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.work(), clock_, trainer_options(),
                   std::move(hooks), observers);
+  Watchdog watchdog(clock_, config_.parallel.timeout_seconds, [&](const std::string& message) {
+    write_verdict(config_.run.output,
+                  {.code = Exit::stall, .message = message, .phase = name_of(phase()), .step = step_});
+    end_all_ranks(Exit::stall, message);
+  });
   RunEnd end = trainer.run();
   progress.reset();
   if (end == RunEnd::preempted) {

@@ -107,7 +107,7 @@ TEST(Config, EffectiveConfigReadsBack) {
 
 TEST(Config, EveryKeyIsInTheHelpOnce) {
   auto help =
-      config_help({"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "bench", "device"});
+      config_help({"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "scenes", "bench", "device"});
   Config c;
   c.sections([&](const std::string& section, auto& fields) {
     fields.fields([&](const std::string& name, auto&, const Rule&, const std::string& text) {

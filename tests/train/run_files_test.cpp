@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -13,6 +14,7 @@
 #include "train/metrics_log.hpp"
 #include "train/progress.hpp"
 #include "train/verdict.hpp"
+#include "train/watchdog.hpp"
 
 namespace viaduct {
 namespace {
@@ -155,6 +157,31 @@ TEST(Fault, HappensOnItsRankAtItsStepOnly) {
   EXPECT_THROW(inject_fault(fault, 1, 3), Error);
   fault.kind = "kill";
   EXPECT_EXIT(inject_fault(fault, 1, 3), testing::KilledBySignal(SIGKILL), "");
+}
+
+TEST(Watchdog, SpeaksWhenAPhaseOfWaitingDoesNotEnd) {
+  for (Phase phase : {Phase::data, Phase::comm}) {
+    PhaseClock clock;
+    clock.enter(phase);
+    std::promise<std::string> said;
+    Watchdog watchdog(clock, 0.05, [&](const std::string& message) { said.set_value(message); });
+    EXPECT_NE(said.get_future().get().find("stalled: for 0.05 seconds"), std::string::npos);
+  }
+}
+
+// Every visit is shorter than the limit, and computing may take as long as it needs.
+TEST(Watchdog, IsSilentWhileARunGoesOn) {
+  PhaseClock clock;
+  std::atomic<bool> said = false;
+  Watchdog watchdog(clock, 60, [&](const std::string&) { said = true; });
+  for (int i = 0; i < 1000; ++i) clock.enter(Phase::comm), clock.enter(Phase::forward);
+  PhaseClock computing;
+  computing.enter(Phase::backward);
+  {
+    Watchdog patient(computing, 0.001, [&](const std::string&) { said = true; });
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_FALSE(said);
 }
 
 }  // namespace

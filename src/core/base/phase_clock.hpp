@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 
 namespace viaduct {
 
@@ -20,13 +21,17 @@ class PhaseClock {
     seconds_[int(phase_.load(std::memory_order_relaxed))] += std::chrono::duration<double>(now - since_).count();
     since_ = now;
     phase_.store(next, std::memory_order_relaxed);
+    entries_.fetch_add(1, std::memory_order_relaxed);
   }
-  Phase phase() const { return phase_.load(std::memory_order_relaxed); }  // may be asked from another thread
+  // These two may be asked from another thread.
+  Phase phase() const { return phase_.load(std::memory_order_relaxed); }
+  uint64_t entries() const { return entries_.load(std::memory_order_relaxed); }  // how often enter() was called
   double seconds(Phase p) const { return seconds_[int(p)]; }
   void reset() { seconds_ = {}, since_ = std::chrono::steady_clock::now(); }
 
  private:
   std::atomic<Phase> phase_{Phase::start};
+  std::atomic<uint64_t> entries_{0};
   std::array<double, 9> seconds_{};
   std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
 };
