@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
+#include <span>
 
 #include "tests/support/op_case.hpp"
 #include "tests/support/test_ctx.hpp"
@@ -169,7 +171,8 @@ INSTANTIATE_TEST_SUITE_P(Table, OpTable, testing::ValuesIn(test_rows()),
 
 class OpGradient : public testing::TestWithParam<const OpCase*> {};
 
-// Central differences of sum(cotangent * output) in fp64, at up to 40 elements of every input.
+// Central differences of sum(cotangent * output) in fp64: along random directions through every element of an input,
+// and at single elements, where a fault cannot hide among others.
 TEST_P(OpGradient, IsTheSlope) {
   const OpCase& c = *GetParam();
   OperandMemory memory(c, DType::f64);
@@ -193,19 +196,32 @@ TEST_P(OpGradient, IsTheSlope) {
   c.gradient.backward(ctx, t);
   RandomSequence random(1, Draw::shuffle);
   for (const std::string& name : c.gradient.inputs) {
-    double *x = data<double>(t[name]), *dx = data<double>(t["d" + name]);
-    int64_t n = t[name].numel();
+    std::span x(data<double>(t[name]), size_t(t[name].numel())), dx(data<double>(t["d" + name]), x.size());
     double largest = 1;
-    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(dx[i]));
-    for (int k = 0; k < 40; ++k) {
-      int64_t i = n <= 40 ? k % n : int64_t(random.below(uint64_t(n)));
-      double at = x[i], h = 1e-5;
-      x[i] = at + h;
-      long double above = loss();
-      x[i] = at - h;
-      long double under = loss();
-      x[i] = at;
-      EXPECT_NEAR(dx[i], double((above - under) / (2 * h)), 1e-7 * largest) << name << "[" << i << "]";
+    for (double d : dx) largest = std::max(largest, std::abs(d));
+    auto slope_along = [&](const std::vector<double>& direction) {
+      constexpr double h = 1e-5;
+      std::vector<double> at(x.begin(), x.end());
+      auto loss_at = [&](double step) {
+        for (size_t i = 0; i < x.size(); ++i) x[i] = at[i] + step * direction[i];
+        return loss();
+      };
+      long double difference = loss_at(h) - loss_at(-h);
+      std::copy(at.begin(), at.end(), x.begin());
+      return double(difference / (2 * h));
+    };
+    for (int k = 0; k < 4; ++k) {
+      std::vector<double> direction(x.size());
+      for (double& d : direction) d = random.uniform(-1, 1);
+      EXPECT_NEAR(std::inner_product(dx.begin(), dx.end(), direction.begin(), 0.0), slope_along(direction),
+                  1e-7 * largest * std::sqrt(x.size()))
+          << name << " along direction " << k;
+    }
+    for (int k = 0; k < 12; ++k) {
+      size_t i = x.size() <= 12 ? size_t(k) % x.size() : random.below(x.size());
+      std::vector<double> direction(x.size());
+      direction[i] = 1;
+      EXPECT_NEAR(dx[i], slope_along(direction), 1e-7 * largest) << name << "[" << i << "]";
     }
   }
 }
