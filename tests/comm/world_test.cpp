@@ -86,10 +86,10 @@ TEST(World, SrunWithoutPmixIsRefusedWithTheLineThatHelps) {
 TEST(Process, StartsAgainWithAPassiveWaitPolicyUnlessTheUserChose) {
   auto environment = no_launcher("say_wait_policy");
   Ended ended = run_program({"/proc/self/exe"}, environment);
-  EXPECT_EQ(ended.times("policy passive"), 1) << ended.output;
+  EXPECT_EQ(ended.times("started with OMP_WAIT_POLICY=passive"), 1) << ended.output;
   environment.push_back({"OMP_WAIT_POLICY", "active"});
   ended = run_program({"/proc/self/exe"}, environment);
-  EXPECT_EQ(ended.times("policy active"), 1) << ended.output;
+  EXPECT_EQ(ended.times("started with OMP_WAIT_POLICY=active"), 1) << ended.output;
 }
 
 }  // namespace
