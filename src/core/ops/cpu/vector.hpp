@@ -8,8 +8,6 @@
 
 #include "core/tensor/dtype.hpp"
 
-#pragma GCC diagnostic ignored "-Wpsabi"  // no vector leaves the file that includes this
-
 namespace viaduct::ops::cpu {
 
 template <class C>
