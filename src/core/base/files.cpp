@@ -132,10 +132,10 @@ FileDigest FileWriter::finish() {
 
 StagedFolder::StagedFolder(const Path& destination) : destination_(destination) {
   if (!destination_.has_filename()) destination_ = destination_.parent_path();  // "folder/"
-  staging_ = folder_of(destination_) / fmt::format(".{}.tmp-{}", destination_.filename().string(), ::getpid());
+  std::string prefix = fmt::format(".{}.tmp-", destination_.filename().string());
+  staging_ = folder_of(destination_) / fmt::format("{}{}", prefix, ::getpid());
   make_folders(folder_of(destination_));
-  std::error_code ignored;
-  fs::remove_all(staging_, ignored);
+  remove_leftovers(folder_of(destination_), prefix);
   if (::mkdir(staging_.c_str(), 0777)) fail_write(staging_, errno);
 }
 StagedFolder::~StagedFolder() {
@@ -170,12 +170,12 @@ void StagedFolder::commit(Replace replace) {
   sync_folder(folder_of(destination_));  // the older version, now under the staging name, goes with this object
 }
 
-void StagedFolder::remove_leftovers(const Path& folder) {
+void StagedFolder::remove_leftovers(const Path& folder, const std::string& prefix) {
   std::error_code ignored;
   std::vector<Path> found;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     std::string name = entry.path().filename().string();
-    if (name.starts_with('.') && name.find(".tmp-") != name.npos) found.push_back(entry.path());
+    if (name.starts_with(prefix) && name.find(".tmp-") != name.npos) found.push_back(entry.path());
   }
   for (const Path& path : found) fs::remove_all(path, ignored);
 }

@@ -59,7 +59,9 @@ class FileWriter {
 // A folder that appears under its final name whole or not at all: fill path(), then commit().
 class StagedFolder {
  public:
-  explicit StagedFolder(const Path& destination);  // beside it: ".NAME.tmp-PID"
+  // Beside the destination: ".NAME.tmp-PID". What a killed process left for the same destination goes: it has one
+  // writer.
+  explicit StagedFolder(const Path& destination);
   StagedFolder(StagedFolder&&) = delete;
   ~StagedFolder();
 
@@ -68,10 +70,11 @@ class StagedFolder {
   // successor, so that no file of the user's goes.
   enum class Replace { older_version, anything };
   void commit(Replace = Replace::older_version);
-  // What a killed process left in `folder`; only for a folder with one writer.
-  static void remove_leftovers(const Path& folder);
+  // What killed processes left in a folder that one process writes to, whatever the destination.
+  static void remove_leftovers(const Path& folder) { remove_leftovers(folder, "."); }
 
  private:
+  static void remove_leftovers(const Path& folder, const std::string& prefix);
   void refuse_to_lose_files() const;
   Path destination_, staging_;
   bool committed_ = false;
