@@ -50,14 +50,15 @@ struct Product {
   dnnl::matmul run;
 };
 
-Product make_product(const Description& a, const Description& b, const Description& c, bool bias, bool accumulate) {
+// `bias`: how long it is; 0: there is none.
+Product make_product(const Description& a, const Description& b, const Description& c, int64_t bias, bool accumulate) {
   dnnl::primitive_attr attributes;
   if (accumulate) {
     dnnl::post_ops add;
     add.append_sum();
     attributes.set_post_ops(add);
   }
-  Description row = bias ? matrix(1, c.dims()[1], Type::bf16) : Description();
+  Description row = bias ? matrix(1, bias, Type::bf16) : Description();
 #if DNNL_VERSION_MAJOR >= 3
   dnnl::matmul::primitive_desc d(engine(), a, b, row, c, attributes);
 #else
@@ -80,7 +81,7 @@ Description packed_description(int64_t k, int64_t n) {
   constexpr int64_t kRows = 1024;  // any number gives the same layout
   const Product& p = cached(std::tuple(k, n), [=] {
     return make_product(matrix(kRows, k, Type::bf16), matrix(k, n, Type::bf16, Layout::any),
-                        matrix(kRows, n, Type::bf16), false, false);
+                        matrix(kRows, n, Type::bf16), 0, false);
   });
   return p.description.weights_desc();
 }
@@ -132,7 +133,7 @@ void product_packed(T* c, int64_t m, int64_t n, int64_t k, const bf16* a, const 
                     bool accumulate) {
   guarded([=] {
     const Product& p = cached(std::tuple(m, n, k, type_of<T>, bias != nullptr, accumulate), [=] {
-      return make_product(matrix(m, k, Type::bf16), packed_description(k, n), matrix(m, n, type_of<T>), bias != nullptr,
+      return make_product(matrix(m, k, Type::bf16), packed_description(k, n), matrix(m, n, type_of<T>), bias ? n : 0,
                           accumulate);
     });
     std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, view(p.description.src_desc(), a)},
@@ -149,7 +150,7 @@ void product_add(float* c, int64_t m, int64_t n, int64_t k, Stored<bf16> a, Stor
   guarded([=] {
     const Product& p = cached(std::tuple(m, n, k, a.transposed, b.transposed), [=] {
       return make_product(matrix(m, k, Type::bf16, layout_of(a.transposed)),
-                          matrix(k, n, Type::bf16, layout_of(b.transposed)), matrix(m, n, Type::f32), false, true);
+                          matrix(k, n, Type::bf16, layout_of(b.transposed)), matrix(m, n, Type::f32), 0, true);
     });
     p.run.execute(stream(), {{DNNL_ARG_SRC, view(p.description.src_desc(), a.data)},
                              {DNNL_ARG_WEIGHTS, view(p.description.weights_desc(), b.data)},
