@@ -7,7 +7,7 @@ namespace viaduct::ops::cpu {
 
 template <Activation A, class T>
 inline T activate(T x) {
-  if constexpr (A == Activation::gelu) return T(0.5) * x * (T(1) + erf(x * T(0.70710678118654752)));
+  if constexpr (A == Activation::gelu) return x * normal(x).cdf;
   if constexpr (A == Activation::gelu_tanh)
     return T(0.5) * x * (T(1) + tanh(T(0.79788456080286536) * (x + T(0.044715) * x * x * x)));
   if constexpr (A == Activation::quick_gelu) return x * sigmoid(T(1.702) * x);
@@ -20,8 +20,8 @@ inline T activate(T x) {
 template <Activation A, class T>
 inline T activate_slope(T x) {
   if constexpr (A == Activation::gelu) {
-    T density = T(0.39894228040143268) * exp(T(-0.5) * x * x);
-    return T(0.5) * (T(1) + erf(x * T(0.70710678118654752))) + x * density;
+    Normal<T> n = normal(x);
+    return n.cdf + x * n.density;
   }
   if constexpr (A == Activation::gelu_tanh) {
     T t = tanh(T(0.79788456080286536) * (x + T(0.044715) * x * x * x));

@@ -13,17 +13,20 @@
 namespace viaduct::ops::cpu {
 namespace {
 
-constexpr int64_t kQueries = 48;  // a block: 8 tiles high, its scores over 200 keys fill half a second-level cache line
+// Queries in a block: scores of the forward pass fit the first-level cache; the backward pass adds to dk and dv per
+// block, so it takes as many as the second level holds.
+constexpr int64_t kForwardQueries = 48, kBackwardQueries = 256;
 constexpr int64_t kAlign = Arena::kAlignment;
 
 // The sizes of one head, and those of its copies: rows of whole vectors, what is added is zero.
 template <class C>
 struct Sizes {
-  explicit Sizes(const AttentionArgs& a)
+  Sizes(const AttentionArgs& a, int64_t most_queries)
       : queries(a.q.rows.shape[1]),
         keys(a.k.rows.shape[1]),
         dim(a.head_dim),
-        block(std::min(kQueries, queries)),
+        block(std::min(queries,
+                       align_up(ceil_div(queries, std::max<int64_t>(1, ceil_div(queries, most_queries))), kTileRows))),
         wide_keys(align_up(keys, kLanes<C>)),
         wide_dim(align_up(dim, kLanes<C>)) {}
   int64_t queries, keys, dim, block, wide_keys, wide_dim;
@@ -41,53 +44,113 @@ struct Carver {
   }
 };
 
-// One head of a projection of one sample: dim columns of `rows` rows.
+// One head of a projection of one sample: `dim` columns of its rows.
 template <class T>
 struct HeadRows {
   T* data;
-  int64_t stride;
+  int64_t stride, rows, dim;
   HeadRows(const Heads& h, int64_t b, int64_t head, int64_t dim)
       : data(viaduct::data<T>(h.rows) + b * h.rows.shape[1] * h.rows.shape[2] + h.column + head * dim),
-        stride(h.rows.shape[2]) {}
+        stride(h.rows.shape[2]),
+        rows(h.rows.shape[1]),
+        dim(dim) {}
   T* row(int64_t i) const { return data + i * stride; }
+  // The rows of a head lie far apart, which the hardware does not foresee: they are asked for while others are worked
+  // on.
+  template <bool write = false>
+  void prefetch(int64_t i) const {
+    if (i < rows)
+      for (int64_t d = 0; d < dim; d += kAlign / int64_t(sizeof(T))) __builtin_prefetch(row(i) + d, write, 2);
+  }
 };
 
-// to [count, wide] = rows first.. of a head.
+// A matrix with a row stride: rows of a head where they are, or a copy of them.
+template <class C>
+struct Block {
+  C* data;
+  int64_t stride;
+};
+// Whether products can be written to the rows of a head directly.
 template <class T, class C>
-void load(C* to, int64_t wide, HeadRows<T> from, int64_t first, int64_t count, int64_t dim) {
+bool writable(const Sizes<C>& s) {
+  return std::is_same_v<T, C> && s.dim == s.wide_dim;
+}
+
+// copy [count, wide] = factor * rows first.. of a head.
+template <class T, class C>
+void load(C* copy, int64_t wide, const HeadRows<T>& from, int64_t first, int64_t count, C factor) {
   for (int64_t i = 0; i < count; ++i) {
     const T* row = from.row(first + i);
 #pragma omp simd
-    for (int64_t d = 0; d < dim; ++d) to[i * wide + d] = C(row[d]);
-    for (int64_t d = dim; d < wide; ++d) to[i * wide + d] = C(0);
+    for (int64_t d = 0; d < from.dim; ++d) copy[i * wide + d] = factor * C(row[d]);
+    for (int64_t d = from.dim; d < wide; ++d) copy[i * wide + d] = C(0);
   }
 }
-
-// to [dim, wide] = factor * the transpose of `count` rows of a head.
+// Where a product that belongs to rows first.. of a head is written, and how it gets there if that is a copy.
 template <class T, class C>
-void load_transposed(C* to, int64_t wide, HeadRows<T> from, int64_t count, int64_t dim, C factor) {
-  for (int64_t d = 0; d < dim; ++d) {
-#pragma omp simd
-    for (int64_t i = 0; i < count; ++i) to[d * wide + i] = factor * C(from.data[i * from.stride + d]);
-    for (int64_t i = count; i < wide; ++i) to[d * wide + i] = C(0);
-  }
+Block<C> target(C* copy, const Sizes<C>& s, const HeadRows<T>& to, int64_t first) {
+  if constexpr (std::is_same_v<T, C>)
+    if (writable<T>(s)) return {to.row(first), to.stride};
+  return {copy, s.wide_dim};
 }
-
 template <class T, class C>
-void store(HeadRows<T> to, int64_t first, int64_t count, const C* from, int64_t wide, int64_t dim, C factor) {
+void store(const HeadRows<T>& to, int64_t first, int64_t count, const Sizes<C>& s, const C* copy) {
+  if (writable<T>(s)) return;
   for (int64_t i = 0; i < count; ++i) {
     T* row = to.row(first + i);
 #pragma omp simd
-    for (int64_t d = 0; d < dim; ++d) row[d] = T(from[i * wide + d] * factor);
+    for (int64_t d = 0; d < to.dim; ++d) row[d] = T(copy[i * s.wide_dim + d]);
   }
 }
 
-// What is added to the scores of one sample: minus infinity for masked keys and for the padding.
-template <class C>
-void load_key_bias(C* bias, const Sizes<C>& s, const Tensor& mask, int64_t b) {
-  const int32_t* row = mask ? data<int32_t>(mask) + b * s.keys : nullptr;
-  for (int64_t j = 0; j < s.wide_keys; ++j) bias[j] = j < s.keys && (!row || row[j]) ? C(0) : C(-INFINITY);
+// The first n of a vector's elements; the others are zero.
+template <class C, class T>
+Vector<C> load_vector(const T* from, int64_t n) {
+  alignas(kAlign) C values[kLanes<C>] = {};
+  if (n >= kLanes<C>) {
+#pragma omp simd
+    for (int l = 0; l < kLanes<C>; ++l) values[l] = C(from[l]);
+  } else {
+    for (int64_t l = 0; l < n; ++l) values[l] = C(from[l]);
+  }
+  return *reinterpret_cast<const Vector<C>*>(values);
 }
+
+// to [dim, wide] = the transpose of a head, by square tiles.
+template <class T, class C>
+void load_transposed(C* to, int64_t wide, const HeadRows<T>& from) {
+  constexpr int64_t L = kLanes<C>;
+  for (int64_t i = 0; i < wide; i += L)
+    for (int64_t d = 0; d < from.dim; d += L) {
+      Vector<C> tile[L];
+      for (int64_t r = 0; r < L; ++r)
+        tile[r] = i + r < from.rows ? load_vector<C>(from.row(i + r) + d, from.dim - d) : Vector<C>{};
+      transpose_tile<C>(tile);
+      for (int64_t l = 0; l < std::min(L, from.dim - d); ++l)
+        *reinterpret_cast<Vector<C>*>(to + (d + l) * wide + i) = tile[l];
+    }
+}
+
+// What is added to the scores of one sample: minus infinity for masked keys and beyond the last. Without a mask, the
+// first `plain` of them are zero.
+template <class C>
+struct KeyBias {
+  const C* values;
+  int64_t plain;
+  KeyBias(C* bias, const Sizes<C>& s, const Tensor& mask, int64_t sample)
+      : values(bias), plain(mask ? 0 : s.keys / kLanes<C> * kLanes<C>) {
+    const int32_t* row = mask ? data<int32_t>(mask) + sample * s.keys : nullptr;
+    for (int64_t j = 0; j < s.wide_keys; ++j) bias[j] = j < s.keys && (!row || row[j]) ? C(0) : C(-INFINITY);
+  }
+  void add_to(C* scores, int64_t n) const {
+#pragma omp simd
+    for (int64_t j = plain; j < n; ++j) scores[j] += values[j];
+  }
+};
+
+struct HeadIndex {
+  int64_t sample, head;
+};
 
 // Dropout of the probabilities: element (head, query, key) of a sample.
 template <class C>
@@ -95,45 +158,49 @@ struct Dropout {
   float p;
   uint32_t op;
   uint64_t key;
-  int64_t heads, head, queries, keys;
-  Dropout(const Ctx& ctx, const AttentionArgs& a, int64_t b, int64_t head)
+  int64_t head, queries, keys;
+  Dropout(const Ctx& ctx, const AttentionArgs& a, HeadIndex at)
       : p(ctx.training ? a.dropout : 0),
         op(a.op),
-        key(p > 0 ? uint64_t(data<int64_t>(ctx.sample_keys)[b]) : 0),
-        heads(a.heads),
-        head(head),
+        key(p > 0 ? uint64_t(data<int64_t>(ctx.sample_keys)[at.sample]) : 0),
+        head(at.head),
         queries(a.q.rows.shape[1]),
         keys(a.k.rows.shape[1]) {}
   explicit operator bool() const { return p > 0; }
-  void mask(C* row, int64_t query) const { dropout_mask(row, key, op, (head * queries + query) * keys, keys, p); }
+  void make_mask(C* mask, int64_t query) const {
+    dropout_mask(mask, key, op, (head * queries + query) * keys, keys, p);
+  }
+  void apply(C* row, C* mask, int64_t query) const {
+    make_mask(mask, query);
+#pragma omp simd
+    for (int64_t j = 0; j < keys; ++j) row[j] *= mask[j];
+  }
 };
 
-// Turns a row of scores into exp(score - max) and gives the log of their sum; zeros and -infinity where no key is left.
+// Turns a row of scores into exp(score - max), zero beyond the keys, and gives the max and the sum; zeros, minus
+// infinity and 1 where no key is left.
 template <class C>
-C exponentiate(C* scores, const C* bias, int64_t n, C& sum_out) {
+struct Exponentials {
   C largest = -INFINITY, sum = 0;
-#pragma omp simd reduction(max : largest)
-  for (int64_t j = 0; j < n; ++j) {
-    scores[j] += bias[j];
-    largest = scores[j] > largest ? scores[j] : largest;
+  Exponentials(C* scores, const KeyBias<C>& bias, const Sizes<C>& s) {
+    const int64_t n = s.wide_keys;
+    C most = -INFINITY, total = 0;
+    bias.add_to(scores, n);
+#pragma omp simd reduction(max : most)
+    for (int64_t j = 0; j < n; ++j) most = scores[j] > most ? scores[j] : most;
+    const C shift = most == C(-INFINITY) ? C(0) : most;
+#pragma omp simd reduction(+ : total)
+    for (int64_t j = 0; j < n; ++j) {
+      scores[j] = exp(scores[j] - shift);
+      total += scores[j];
+    }
+    largest = most, sum = total > 0 ? total : C(1);
   }
-  if (largest == C(-INFINITY)) {
-    std::fill(scores, scores + n, C(0));
-    sum_out = 1;
-    return largest;
-  }
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < n; ++j) {
-    scores[j] = exp(scores[j] - largest);
-    sum += scores[j];
-  }
-  sum_out = sum;
-  return largest + std::log(sum);
-}
+};
 
 template <class C>
 struct ForwardScratch {
-  C *keys, *values, *bias, *q, *scores, *out, *mask;
+  C *keys, *values, *bias, *q, *scores, *out, *mask, *factors;
   ForwardScratch(Carver<C>& carve, const Sizes<C>& s)
       : keys(carve.take(s.dim * s.wide_keys)),
         values(carve.take(s.keys * s.wide_dim)),
@@ -141,36 +208,40 @@ struct ForwardScratch {
         q(carve.take(s.block * s.wide_dim)),
         scores(carve.take(s.block * s.wide_keys)),
         out(carve.take(s.block * s.wide_dim)),
-        mask(carve.take(s.wide_keys)) {}
+        mask(carve.take(s.wide_keys)),
+        factors(carve.take(s.block)) {}
 };
 
 template <class T, class C = compute_t<T>>
-void forward_head(const Ctx& ctx, Tensor out, Tensor lse, const ForwardScratch<C>& w, const AttentionArgs& a, int64_t b,
-                  int64_t h) {
-  const Sizes<C> s(a);
-  HeadRows<T> q(a.q, b, h, s.dim), k(a.k, b, h, s.dim), v(a.v, b, h, s.dim), y({out, 0}, b, h, s.dim);
-  C* lse_row = lse ? data<C>(lse) + (b * a.heads + h) * s.queries : nullptr;
-  Dropout<C> dropout(ctx, a, b, h);
-  load_transposed(w.keys, s.wide_keys, k, s.keys, s.dim, C(a.scale));
-  load(w.values, s.wide_dim, v, 0, s.keys, s.dim);
-  load_key_bias(w.bias, s, a.key_mask, b);
+void forward_head(const Ctx& ctx, Tensor out, Tensor lse, const ForwardScratch<C>& w, const Sizes<C>& s,
+                  const AttentionArgs& a, HeadIndex at, HeadIndex next) {
+  auto rows = [&](const Heads& h, HeadIndex i) { return HeadRows<T>(h, i.sample, i.head, s.dim); };
+  const HeadRows<T> q = rows(a.q, at), y = rows({out}, at);
+  const HeadRows<T> upcoming[] = {rows(a.q, next), rows(a.k, next), rows(a.v, next)};
+  C* lse_row = lse ? data<C>(lse) + (at.sample * a.heads + at.head) * s.queries : nullptr;
+  const Dropout<C> dropout(ctx, a, at);
+  load_transposed(w.keys, s.wide_keys, rows(a.k, at));
+  load(w.values, s.wide_dim, rows(a.v, at), 0, s.keys, C(1));
+  const KeyBias<C> bias(w.bias, s, a.key_mask, at.sample);
   for (int64_t first = 0; first < s.queries; first += s.block) {
     int64_t n = std::min(s.block, s.queries - first);
-    load(w.q, s.wide_dim, q, first, n, s.dim);
+    load(w.q, s.wide_dim, q, first, n, C(a.scale));
     multiply_small(w.scores, s.wide_keys, n, s.wide_keys, {w.q, s.wide_dim}, w.keys, s.wide_keys, s.dim);
     for (int64_t i = 0; i < n; ++i) {
-      C *row = w.scores + i * s.wide_keys, sum;
-      C log_sum = exponentiate(row, w.bias, s.wide_keys, sum);
-      if (lse_row) lse_row[first + i] = log_sum;
-      if (dropout) {
-        dropout.mask(w.mask, first + i);
-#pragma omp simd
-        for (int64_t j = 0; j < s.keys; ++j) row[j] *= w.mask[j];
-      }
-      w.q[i] = C(1) / sum;  // the queries of the block have been used
+      for (const HeadRows<T>& u : upcoming) u.prefetch(first + i);
+      y.template prefetch<true>(first + i);
+      C* row = w.scores + i * s.wide_keys;
+      Exponentials<C> e(row, bias, s);
+      if (lse_row) lse_row[first + i] = e.largest + std::log(e.sum);
+      if (dropout) dropout.apply(row, w.mask, first + i);
+      w.factors[i] = C(1) / e.sum;
     }
-    multiply_small(w.out, s.wide_dim, n, s.wide_dim, {w.scores, s.wide_keys}, w.values, s.wide_dim, s.keys);
-    for (int64_t i = 0; i < n; ++i) store(y, first + i, 1, w.out + i * s.wide_dim, s.wide_dim, s.dim, w.q[i]);
+    Block<C> to = target<T>(w.out, s, y, first);
+    multiply_small(to.data, to.stride, n, s.wide_dim, {w.scores, s.wide_keys}, w.values, s.wide_dim, s.keys);
+    for (int64_t i = 0; i < n; ++i)
+#pragma omp simd
+      for (int64_t d = 0; d < s.dim; ++d) to.data[i * to.stride + d] *= w.factors[i];
+    store(y, first, n, s, w.out);
   }
 }
 
@@ -194,107 +265,115 @@ struct BackwardScratch {
 
 // From a row of scores and of d loss / d probability: the probabilities that were used, and d loss / d score.
 //   p = exp(score - lse);  ds = p (mask dp - dout . out);  p = p mask
+// What stands beyond the keys is not read again.
 template <class C>
-void differentiate(C* p, C* dp, const C* bias, const C* mask, C log_sum, C dot, int64_t keys, int64_t n) {
-  C shift = log_sum == C(-INFINITY) ? C(INFINITY) : log_sum;  // no key was left: no probability either
+void differentiate(C* p, C* dp, const KeyBias<C>& bias, const C* mask, C log_sum, C dot, const Sizes<C>& s) {
+  const C shift = log_sum == C(-INFINITY) ? C(INFINITY) : log_sum;  // no key was left: no probability either
+  bias.add_to(p, s.wide_keys);
 #pragma omp simd
-  for (int64_t j = 0; j < n; ++j) p[j] = exp(p[j] + bias[j] - shift);
-  if (!mask) {
-#pragma omp simd
-    for (int64_t j = 0; j < n; ++j) dp[j] = p[j] * (dp[j] - dot);
-    return;
+  for (int64_t j = 0; j < s.wide_keys; ++j) {
+    p[j] = exp(p[j] - shift);
+    if (!mask) dp[j] = p[j] * (dp[j] - dot);
   }
+  if (!mask) return;
 #pragma omp simd
-  for (int64_t j = 0; j < keys; ++j) {
+  for (int64_t j = 0; j < s.keys; ++j) {
     dp[j] = p[j] * (dp[j] * mask[j] - dot);
     p[j] *= mask[j];
   }
-  for (int64_t j = keys; j < n; ++j) dp[j] = C(0);
 }
 
+// The scale goes into the copies of q and k: scores, dq and dk then need no more of it.
 template <class T, class C = compute_t<T>>
 void backward_head(const Ctx& ctx, const AttentionGrads& g, Tensor dout, Tensor out, Tensor lse,
-                   const BackwardScratch<C>& w, const AttentionArgs& a, int64_t b, int64_t h) {
-  const Sizes<C> s(a);
-  HeadRows<T> q(a.q, b, h, s.dim), k(a.k, b, h, s.dim), v(a.v, b, h, s.dim);
-  HeadRows<T> y({out, 0}, b, h, s.dim), dy({dout, 0}, b, h, s.dim), dq(g.dq, b, h, s.dim);
-  const C* lse_row = data<C>(lse) + (b * a.heads + h) * s.queries;
-  Dropout<C> dropout(ctx, a, b, h);
-  load(w.keys, s.wide_dim, k, 0, s.keys, s.dim);
-  load_transposed(w.keys_t, s.wide_keys, k, s.keys, s.dim, C(a.scale));
-  load_transposed(w.values_t, s.wide_keys, v, s.keys, s.dim, C(1));
-  load_key_bias(w.bias, s, a.key_mask, b);
+                   const BackwardScratch<C>& w, const Sizes<C>& s, const AttentionArgs& a, HeadIndex at,
+                   HeadIndex next) {
+  auto rows = [&](const Heads& h, HeadIndex i) { return HeadRows<T>(h, i.sample, i.head, s.dim); };
+  const HeadRows<T> q = rows(a.q, at), k = rows(a.k, at), v = rows(a.v, at), y = rows({out}, at), dy = rows({dout}, at);
+  const HeadRows<T> dq = rows(g.dq, at), dk = rows(g.dk, at), dv = rows(g.dv, at);
+  const HeadRows<T> upcoming[] = {rows(a.q, next), rows(a.k, next), rows(a.v, next), rows({out}, next),
+                                  rows({dout}, next)};
+  const C* lse_row = data<C>(lse) + (at.sample * a.heads + at.head) * s.queries;
+  const Dropout<C> dropout(ctx, a, at);
+  const Block<C> dk_to = target<T>(w.dk, s, dk, 0), dv_to = target<T>(w.dv, s, dv, 0);
+  load(w.keys, s.wide_dim, k, 0, s.keys, C(a.scale));
+  load_transposed(w.keys_t, s.wide_keys, k);
+  load_transposed(w.values_t, s.wide_keys, v);
+  const KeyBias<C> bias(w.bias, s, a.key_mask, at.sample);
   for (int64_t first = 0; first < s.queries; first += s.block) {
     int64_t n = std::min(s.block, s.queries - first);
-    load(w.q, s.wide_dim, q, first, n, s.dim);
-    load(w.dout, s.wide_dim, dy, first, n, s.dim);
+    load(w.q, s.wide_dim, q, first, n, C(a.scale));
+    load(w.dout, s.wide_dim, dy, first, n, C(1));
     multiply_small(w.p, s.wide_keys, n, s.wide_keys, {w.q, s.wide_dim}, w.keys_t, s.wide_keys, s.dim);
     multiply_small(w.dp, s.wide_keys, n, s.wide_keys, {w.dout, s.wide_dim}, w.values_t, s.wide_keys, s.dim);
     for (int64_t i = 0; i < n; ++i) {
+      for (const HeadRows<T>& u : upcoming) u.prefetch(first + i);
+      dq.template prefetch<true>(first + i);
       C dot = 0;
       const T* y_row = y.row(first + i);
 #pragma omp simd reduction(+ : dot)
       for (int64_t d = 0; d < s.dim; ++d) dot += w.dout[i * s.wide_dim + d] * C(y_row[d]);
-      if (dropout) dropout.mask(w.mask, first + i);
-      differentiate(w.p + i * s.wide_keys, w.dp + i * s.wide_keys, w.bias, dropout ? w.mask : nullptr,
-                    lse_row[first + i], dot, s.keys, s.wide_keys);
+      if (dropout) dropout.make_mask(w.mask, first + i);
+      differentiate(w.p + i * s.wide_keys, w.dp + i * s.wide_keys, bias, dropout ? w.mask : nullptr, lse_row[first + i],
+                    dot, s);
     }
-    multiply_small(w.dq, s.wide_dim, n, s.wide_dim, {w.dp, s.wide_keys}, w.keys, s.wide_dim, s.keys);
-    store(dq, first, n, w.dq, s.wide_dim, s.dim, C(a.scale));
-    bool add = first > 0;
-    multiply_small(w.dv, s.wide_dim, s.keys, s.wide_dim, {w.p, 1, s.wide_keys}, w.dout, s.wide_dim, n, add);
-    multiply_small(w.dk, s.wide_dim, s.keys, s.wide_dim, {w.dp, 1, s.wide_keys}, w.q, s.wide_dim, n, add);
+    Block<C> dq_to = target<T>(w.dq, s, dq, first);
+    multiply_small(dq_to.data, dq_to.stride, n, s.wide_dim, {w.dp, s.wide_keys}, w.keys, s.wide_dim, s.keys);
+    store(dq, first, n, s, w.dq);
+    const bool add = first > 0;
+    multiply_small(dv_to.data, dv_to.stride, s.keys, s.wide_dim, {w.p, 1, s.wide_keys}, w.dout, s.wide_dim, n, add);
+    multiply_small(dk_to.data, dk_to.stride, s.keys, s.wide_dim, {w.dp, 1, s.wide_keys}, w.q, s.wide_dim, n, add);
   }
-  store(HeadRows<T>(g.dk, b, h, s.dim), 0, s.keys, w.dk, s.wide_dim, s.dim, C(a.scale));
-  store(HeadRows<T>(g.dv, b, h, s.dim), 0, s.keys, w.dv, s.wide_dim, s.dim, C(1));
+  store(dk, 0, s.keys, s, w.dk);
+  store(dv, 0, s.keys, s, w.dv);
 }
 
 // [threads, elements that one head needs].
 template <template <class> class Scratch>
-Shape scratch_shape(const AttentionArgs& a) {
+Shape scratch_shape(const AttentionArgs& a, int64_t queries) {
   auto count = [&]<class C>() {
     Carver<C> carve;
-    Scratch<C>(carve, Sizes<C>(a));
+    Scratch<C>(carve, Sizes<C>(a, queries));
     return carve.used;
   };
   return {omp_get_max_threads(),
           a.q.rows.dtype == DType::f64 ? count.template operator()<double>() : count.template operator()<float>()};
 }
 
-// Calls f(sample, head, the thread's scratch) for all heads.
+// Calls f(the thread's scratch, sizes, head, the head after it) for all heads.
 template <class C, template <class> class Scratch, class F>
-void for_heads(const AttentionArgs& a, Tensor scratch, F f) {
-  int64_t batch = a.q.rows.shape[0];
-  const Sizes<C> sizes(a);
-#pragma omp parallel for schedule(dynamic) collapse(2)
-  for (int64_t b = 0; b < batch; ++b)
-    for (int64_t h = 0; h < a.heads; ++h) {
-      Carver<C> carve{data<C>(scratch) + omp_get_thread_num() * scratch.shape[1]};
-      f(b, h, Scratch<C>(carve, sizes));
-    }
+void for_heads(const AttentionArgs& a, int64_t queries, Tensor scratch, F f) {
+  const int64_t heads = a.q.rows.shape[0] * a.heads;
+  const Sizes<C> sizes(a, queries);
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < heads; ++i) {
+    Carver<C> carve{data<C>(scratch) + omp_get_thread_num() * scratch.shape[1]};
+    auto index = [&](int64_t n) { return HeadIndex{n / a.heads, n % a.heads}; };
+    f(Scratch<C>(carve, sizes), sizes, index(i), index(std::min(i + 1, heads - 1)));
+  }
 }
 
 }  // namespace
 
-Shape attention_scratch(const AttentionArgs& a) { return scratch_shape<ForwardScratch>(a); }
-Shape attention_backward_scratch(const AttentionArgs& a) { return scratch_shape<BackwardScratch>(a); }
+Shape attention_scratch(const AttentionArgs& a) { return scratch_shape<ForwardScratch>(a, kForwardQueries); }
+Shape attention_backward_scratch(const AttentionArgs& a) { return scratch_shape<BackwardScratch>(a, kBackwardQueries); }
 
 void attention(const Ctx& ctx, Tensor out, Tensor lse, Tensor scratch, const AttentionArgs& a) {
   dispatch(out.dtype, [&]<class T>() {
-    using C = compute_t<T>;
-    for_heads<C, ForwardScratch>(a, scratch, [&](int64_t b, int64_t h, const ForwardScratch<C>& w) {
-      forward_head<T>(ctx, out, lse, w, a, b, h);
-    });
+    for_heads<compute_t<T>, ForwardScratch>(a, kForwardQueries, scratch,
+                                            [&](const auto& w, const auto& sizes, HeadIndex at, HeadIndex next) {
+                                              forward_head<T>(ctx, out, lse, w, sizes, a, at, next);
+                                            });
   });
 }
 
 void attention_backward(const Ctx& ctx, const AttentionGrads& grads, Tensor dout, Tensor out, Tensor lse,
                         Tensor scratch, const AttentionArgs& a) {
   dispatch(out.dtype, [&]<class T>() {
-    using C = compute_t<T>;
-    for_heads<C, BackwardScratch>(a, scratch, [&](int64_t b, int64_t h, const BackwardScratch<C>& w) {
-      backward_head<T>(ctx, grads, dout, out, lse, w, a, b, h);
-    });
+    for_heads<compute_t<T>, BackwardScratch>(a, kBackwardQueries, scratch,
+                                             [&](const auto& w, const auto& sizes, HeadIndex at, HeadIndex next) {
+                                               backward_head<T>(ctx, grads, dout, out, lse, w, sizes, a, at, next);
+                                             });
   });
 }
 
