@@ -194,7 +194,7 @@ struct Exponentials {
       scores[j] = exp(scores[j] - shift);
       total += scores[j];
     }
-    largest = most, sum = total > 0 ? total : C(1);
+    largest = most, sum = total == C(0) ? C(1) : total;
   }
 };
 
