@@ -185,7 +185,7 @@ const Case kFirstToken{8, 1, 197, 12, 64, false};
 const Case kTextToImage{8, 50, 325, 12, 64, false};
 
 const AddCases rows{{
-    forward({1, 1, 1, 1, 16}),
+    forward({4, 1, 1, 3, 16}),
     forward({2, 3, 3, 2, 16}),
     forward({1, 50, 50, 1, 80}),
     forward({2, 1, 19, 3, 64, false}),
@@ -193,7 +193,7 @@ const AddCases rows{{
     forward({3, 5, 19, 2, 20, false, true, 0, false}),
     forward({3, 5, 5, 2, 16, true, false, 0.3f}),
     forward({1, 197, 197, 1, 64}),
-    backward({1, 1, 1, 1, 16}),
+    backward({4, 1, 1, 3, 16}),
     backward({3, 5, 19, 2, 20, false, true}),
     backward({2, 50, 33, 2, 80, false}),
     backward({2, 9, 9, 2, 16, true, true, 0.3f}),

@@ -99,7 +99,7 @@ void store(const HeadRows<T>& to, int64_t first, int64_t count, const Sizes<C>& 
   for (int64_t i = 0; i < count; ++i) {
     T* row = to.row(first + i);
 #pragma omp simd
-    for (int64_t d = 0; d < to.dim; ++d) row[d] = T(copy[i * s.wide_dim + d]);
+    for (int64_t d = 0; d < to.dim; ++d) row[d] = copy[i * s.wide_dim + d];
   }
 }
 

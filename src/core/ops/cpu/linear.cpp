@@ -102,16 +102,16 @@ template <Activation A, class In, class Out, class C = compute_t<In>>
 void finish_row(Out* y, Out* pre, const In* in, const C* bias, bool sum, int64_t n) {
   if (sum) {
 #pragma omp simd
-    for (int64_t j = 0; j < n; ++j) y[j] = Out(C(y[j]) + C(in[j]) + bias[j]);
+    for (int64_t j = 0; j < n; ++j) y[j] = C(y[j]) + C(in[j]) + bias[j];
   } else if (pre) {
 #pragma omp simd
     for (int64_t j = 0; j < n; ++j) {
       C v = C(in[j]) + bias[j];
-      pre[j] = Out(v), y[j] = Out(activate<A>(v));
+      pre[j] = v, y[j] = activate<A>(v);
     }
   } else {
 #pragma omp simd
-    for (int64_t j = 0; j < n; ++j) y[j] = Out(activate<A>(C(in[j]) + bias[j]));
+    for (int64_t j = 0; j < n; ++j) y[j] = activate<A>(C(in[j]) + bias[j]);
   }
 }
 
@@ -173,7 +173,7 @@ void linear_input_grad(Ctx& ctx, Tensor dx, Tensor dy, Tensor weight, const Line
       for (int64_t i = r.begin; i < r.end; ++i) {
         float v = in[i];
         if constexpr (A != Activation::none) v *= activate_slope<A>(float(pre[i]));
-        to[i] = bf16(sum ? float(to[i]) + v : v);
+        to[i] = sum ? float(to[i]) + v : v;
       }
     });
   });
