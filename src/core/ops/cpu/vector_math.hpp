@@ -22,7 +22,7 @@ inline float exp(float x) {
   p = p * r + 4.99999851e-1f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  float scaled = std::bit_cast<float>(std::bit_cast<int32_t>(p) + (std::bit_cast<int32_t>(t) << 23));
+  float scaled = std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(t) << 23));
   scaled = x < -87.3f ? 0.0f : scaled;
   scaled = x > 88.3f ? INFINITY : scaled;
   return x == x ? scaled : x;
