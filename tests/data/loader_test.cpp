@@ -164,22 +164,23 @@ TEST_F(LoaderTest, EvaluationVisitsEachSampleOnceOverAllRanks) {
 
 TEST_F(LoaderTest, ACorruptImageIsReplacedInTraining) {
   make(23, {3});
-  bool replaced = false;
+  int replaced = 0;
   Loader loader(dataset, small());
   const Sampler sampler(23, 5, true);
-  for (int step = 0; step < 6; ++step) {
+  for (int step = 0; step < 12; ++step) {  // two epochs
+    const uint64_t epoch = uint64_t(step / 6);
     const Batch b = loader.next();
     const Range positions = loader.plan().micro_batch(step, 0, 0);
     ASSERT_EQ(b.size(), positions.size());
     for (int64_t i = 0; i < b.size(); ++i) {
-      const int64_t wanted = sampler.at(0, positions.begin + i);
-      EXPECT_EQ(uint64_t(data<int64_t>(b.keys)[i]), sample_key(5, 0, uint64_t(wanted)));
+      const int64_t wanted = sampler.at(epoch, positions.begin + i);
+      EXPECT_EQ(uint64_t(data<int64_t>(b.keys)[i]), sample_key(5, epoch, uint64_t(wanted)));
       if (wanted != 3) {
         EXPECT_EQ(b.samples[size_t(i)], wanted);
         continue;
       }
-      replaced = true;
-      RandomSequence substitutes(sample_key(5, 0, uint64_t(positions.begin + i)), Draw::substitute);
+      ++replaced;
+      RandomSequence substitutes(sample_key(5, epoch, uint64_t(positions.begin + i)), Draw::substitute);
       EXPECT_EQ(b.samples[size_t(i)], int64_t(substitutes.below(23)));
       EXPECT_EQ(data<int32_t>(b.labels)[i], dataset->label(b.samples[size_t(i)]));
       ASSERT_EQ(b.quarantined.size(), 1u);
@@ -187,7 +188,7 @@ TEST_F(LoaderTest, ACorruptImageIsReplacedInTraining) {
       EXPECT_EQ(b.quarantined[0].reason, "is a text file, not a JPEG, PNG or WebP image");
     }
   }
-  EXPECT_TRUE(replaced);
+  EXPECT_EQ(replaced, 2);
 }
 
 TEST_F(LoaderTest, ACorruptImageIsNamedOnce) {

@@ -121,6 +121,8 @@ def jpegs():
     jpeg("size_tall.jpg", Image.fromarray(scene(12, 900)), quality=40)
     jpeg("size_wide.jpg", Image.fromarray(scene(900, 12)), quality=40)
     jpeg("size_large.jpg", Image.fromarray(scene(2600, 1733)), quality=6)
+    jpeg("size_vertical_first.jpg", Image.fromarray(scene(250, 300)), quality=50)  # on either side of Pillow's rule
+    jpeg("size_horizontal_first.jpg", Image.fromarray(scene(250, 276)), quality=50)
     jpeg("size_224.jpg", Image.fromarray(scene(224, 224)), quality=50)
     jpeg("size_224x300.jpg", Image.fromarray(scene(300, 224)), quality=50)
 
