@@ -32,7 +32,8 @@ po::parsed_options parse(const std::vector<std::string>& arguments, const po::op
   } catch (const po::unknown_option& error) {
     std::string key = error.get_option_name();
     Config config;
-    set(config, key.substr(std::min(key.find_first_not_of('-'), key.size())), "", "command line");
+    key.erase(0, key.find_first_not_of('-'));
+    set(config, key.substr(0, key.find('=')), "", "command line");
     throw;
   }
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -60,11 +61,11 @@ DatasetPtr open_input(const Invocation& call) {
   if (paths.empty() && !call.config.predict.input.empty()) paths = {call.config.predict.input};
   const std::string& eval = call.config.data.eval;
   bool held_out = paths.empty() && !eval.empty() && !call.config.eval_fraction();
-  if (paths.empty() && !held_out)
-    fail_config("viaduct predict needs images: viaduct predict MODEL IMAGES, or set predict.input");
-  DatasetPtr data = held_out ? open_labelled(eval, Split::eval) : open_unlabelled(paths);
-  if (data->size() == 0)
-    fail_input(fmt::format("{}: no images there", held_out ? eval : fmt::format("{}", fmt::join(paths, ", "))));
+  if (held_out) paths = {eval};
+  if (paths.empty()) fail_config("viaduct predict needs images: viaduct predict MODEL IMAGES, or set predict.input");
+  bool split = held_out && std::filesystem::exists(eval + "/labels.csv");  // it says which images are for evaluation
+  DatasetPtr data = split ? open_labelled(eval, Split::eval) : open_unlabelled(paths);
+  if (data->size() == 0) fail_input(fmt::format("{}: no images there", fmt::join(paths, ", ")));
   return data;
 }
 

@@ -10,8 +10,9 @@
 namespace viaduct::app {
 namespace {
 
+// More than what a run leaves that failed before its first step.
 bool holds_a_run(const Path& folder) {
-  for (const char* name : {"config.cfg", "metrics.jsonl", "verdict.json", "checkpoints", "model"})
+  for (const char* name : {"metrics.jsonl", "checkpoints", "model"})
     if (std::filesystem::exists(folder / name)) return true;
   return false;
 }
