@@ -70,20 +70,20 @@ Product make_product(const Description& a, const Description& b, const Descripti
 // The product of one shape and kind, made once per thread, because it owns scratch memory. The library shares the
 // generated code between threads.
 template <class Key, class Make>
-const Product& cached(const Key& key, Make make) {
+const Product* cached(const Key& key, Make make) {
   thread_local std::map<Key, Product> products;
   auto found = products.find(key);
   if (found == products.end()) found = products.emplace(key, make()).first;
-  return found->second;
+  return &found->second;
 }
 
 Description packed_description(int64_t k, int64_t n) {
   constexpr int64_t kRows = 1024;  // any number gives the same layout
-  const Product& p = cached(std::tuple(k, n), [=] {
+  const Product* p = cached(std::tuple(k, n), [=] {
     return make_product(matrix(kRows, k, Type::bf16), matrix(k, n, Type::bf16, Layout::any),
                         matrix(kRows, n, Type::bf16), 0, false);
   });
-  return p.description.weights_desc();
+  return p->description.weights_desc();
 }
 
 void sgemm(float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Stored<float> a, int64_t lda, Stored<float> b,
@@ -132,15 +132,15 @@ template <class T>
 void product_packed(T* c, int64_t m, int64_t n, int64_t k, const bf16* a, const void* packed_b, const bf16* bias,
                     bool accumulate) {
   guarded([=] {
-    const Product& p = cached(std::tuple(m, n, k, type_of<T>, bias != nullptr, accumulate), [=] {
+    const Product* p = cached(std::tuple(m, n, k, type_of<T>, bias != nullptr, accumulate), [=] {
       return make_product(matrix(m, k, Type::bf16), packed_description(k, n), matrix(m, n, type_of<T>), bias ? n : 0,
                           accumulate);
     });
-    std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, view(p.description.src_desc(), a)},
-                                                    {DNNL_ARG_WEIGHTS, view(p.description.weights_desc(), packed_b)},
-                                                    {DNNL_ARG_DST, view(p.description.dst_desc(), c)}};
-    if (bias) arguments.emplace(DNNL_ARG_BIAS, view(p.description.bias_desc(), bias));
-    p.run.execute(stream(), arguments);
+    std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, view(p->description.src_desc(), a)},
+                                                    {DNNL_ARG_WEIGHTS, view(p->description.weights_desc(), packed_b)},
+                                                    {DNNL_ARG_DST, view(p->description.dst_desc(), c)}};
+    if (bias) arguments.emplace(DNNL_ARG_BIAS, view(p->description.bias_desc(), bias));
+    p->run.execute(stream(), arguments);
   });
 }
 template void product_packed(float*, int64_t, int64_t, int64_t, const bf16*, const void*, const bf16*, bool);
@@ -148,13 +148,13 @@ template void product_packed(bf16*, int64_t, int64_t, int64_t, const bf16*, cons
 
 void product_add(float* c, int64_t m, int64_t n, int64_t k, Stored<bf16> a, Stored<bf16> b) {
   guarded([=] {
-    const Product& p = cached(std::tuple(m, n, k, a.transposed, b.transposed), [=] {
+    const Product* p = cached(std::tuple(m, n, k, a.transposed, b.transposed), [=] {
       return make_product(matrix(m, k, Type::bf16, layout_of(a.transposed)),
                           matrix(k, n, Type::bf16, layout_of(b.transposed)), matrix(m, n, Type::f32), 0, true);
     });
-    p.run.execute(stream(), {{DNNL_ARG_SRC, view(p.description.src_desc(), a.data)},
-                             {DNNL_ARG_WEIGHTS, view(p.description.weights_desc(), b.data)},
-                             {DNNL_ARG_DST, view(p.description.dst_desc(), c)}});
+    p->run.execute(stream(), {{DNNL_ARG_SRC, view(p->description.src_desc(), a.data)},
+                              {DNNL_ARG_WEIGHTS, view(p->description.weights_desc(), b.data)},
+                              {DNNL_ARG_DST, view(p->description.dst_desc(), c)}});
   });
 }
 
