@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mpirun that saves before it stops:   launch/mpirun.sh -np 2 build/viaduct train --config configs/demo.cfg
+# mpirun that saves before it stops:   launch/mpirun.sh -np 2 build/viaduct train --config configs/vit_flowers.cfg
 # All arguments go to mpirun. Ctrl-C or SIGTERM: every rank ends its step, saves a checkpoint and exits with 75; a second one
 # stops at once. (mpirun alone kills its ranks one second after either signal; only SIGUSR1 and SIGUSR2 reach them.)
 # The exit code is that of the ranks.
