@@ -118,7 +118,13 @@ void Engine::load_weights(uint64_t seed) {
     store.initialize(seed);
     if (apart) optimizer_->master_from_values(work_->ctx);
   } else if (comm_.rank() == 0) {
-    load_vit_weights(source_.folder, source_.config, store, seed, master, apart ? store.range() : Range{});
+    auto loaded =
+        load_vit_weights(source_.folder, source_.config, store, seed, master, apart ? store.range() : Range{});
+    if (!optimizer_ && loaded.new_classifier)
+      fail_input(
+          fmt::format("{0}: expected a classifier for the {1} classes of its config.json, found none that fits; "
+                      "train one first: viaduct train --model.pretrained {0}",
+                      source_.folder, source_.config.classes()));
   }
   comm_.broadcast(apart ? master : store.values(), 0, work_->stream);
   master_changed();
