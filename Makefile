@@ -65,7 +65,7 @@ $(BUILD)/viaduct: $(call objects,src/app/main.cpp) $(call from_the_top,$(layers)
 	$(Q)$(call link,$^)
 
 # One test program per folder of tests/, linked with the layers that it may see: its own and those below.
-suites := $(filter-out support golden bench,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
+suites := $(filter-out support golden bench,$(sort $(foreach f,$(wildcard tests/*/*.cpp),$(word 2,$(subst /, ,$f)))))
 support := $(call objects,$(wildcard tests/support/*.cpp))
 layers_core := core
 layers_ops := core
