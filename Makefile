@@ -68,7 +68,6 @@ $(BUILD)/viaduct: $(call objects,src/app/main.cpp) $(call from_the_top,$(layers)
 suites := $(filter-out support golden bench,$(sort $(foreach f,$(wildcard tests/*/*.cpp),$(word 2,$(subst /, ,$f)))))
 support := $(call objects,$(wildcard tests/support/*.cpp))
 layers_core := core
-layers_ops := core
 layers_comm := comm core
 layers_data := data core
 layers_models := models data core
