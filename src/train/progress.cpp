@@ -75,16 +75,16 @@ std::string Progress::eta(const StepReport& r) const {
 
 void Progress::stepped(const StepReport& r) {
   if (!shown_) return;
-  if (width_) {
-    auto now = std::chrono::steady_clock::now();
-    if (now - last_draw_ < std::chrono::milliseconds(100) && r.step < r.total_steps) return;
+  window_.add(r);
+  auto now = std::chrono::steady_clock::now();
+  bool last = r.step == r.total_steps;
+  if (width_ && (last || now - last_draw_ > std::chrono::milliseconds(100))) {
     last_draw_ = now;
     auto text = fmt::format("step {}/{}  loss {:.4f}  {:.1f} images/s  {} left", r.step, r.total_steps, r.loss,
-                            r.samples_per_second, eta(r));
-    return write_terminal("\r\033[K" + bar_line(width_, r.step, r.total_steps, text));
+                            window_.take().samples_per_second, eta(r));
+    write_terminal("\r\033[K" + bar_line(width_, r.step, r.total_steps, text));
   }
-  window_.add(r);
-  if (r.step % log_every_ != 0 && r.step != r.total_steps) return;
+  if (width_ || (r.step % log_every_ != 0 && !last)) return;
   StepReport m = window_.take();
   log::info("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.1f} images/s  {} left", m.step,
             m.total_steps, m.epoch, m.loss, m.learning_rate, m.grad_norm, m.samples_per_second, eta(r));

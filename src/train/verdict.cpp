@@ -48,7 +48,7 @@ bool write_verdict(const std::string& run_folder, const Verdict& verdict) noexce
                                    {"step", verdict.step},
                                    {"message", verdict.message}};
   std::string path = run_folder + "/verdict.json";
-  std::string mine = fmt::format("{}.{}.{}", path, self.host, ::getpid());
+  std::string mine = fmt::format("{}.{}.{}", path, self.host, ::gettid());
   std::string text = object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   // link() is atomic and refuses to replace: a reader sees a whole verdict, and the first one stays.
   bool first = write_durably(mine, text) && ::link(mine.c_str(), path.c_str()) == 0;
