@@ -1,0 +1,80 @@
+// The accuracy that vector_math.hpp promises, against the library in double.
+#include "core/ops/cpu/vector_math.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace viaduct::ops::cpu {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// The distance from |x| to the next float.
+double ulp(double x) {
+  float magnitude = std::fabs(float(x));
+  return double(std::nextafter(magnitude, kInfinity)) - double(magnitude);
+}
+
+// The largest error of f on [low, high], in units given by unit(truth).
+template <class F, class Truth, class Unit>
+double worst(double low, double high, F f, Truth truth, Unit unit) {
+  double most = 0;
+  for (double d = low; d < high; d += (high - low) / 400000) {
+    float x = float(d);
+    double t = truth(double(x));
+    most = std::max(most, std::fabs(double(f(x)) - t) / unit(t));
+  }
+  return most;
+}
+auto one = [](double) { return 1.0; };
+
+TEST(VectorMath, ExpIsWithinOneUlp) {
+  EXPECT_LT(worst(
+                -87, 88, [](float x) { return exp(x); }, [](double x) { return std::exp(x); }, ulp),
+            1.0);
+  EXPECT_EQ(exp(0.0f), 1.0f);
+  EXPECT_EQ(exp(-kInfinity), 0.0f);
+  EXPECT_EQ(exp(-1000.0f), 0.0f);
+  EXPECT_EQ(exp(1000.0f), kInfinity);
+  EXPECT_TRUE(std::isnan(exp(kNaN)));
+}
+
+TEST(VectorMath, TanhIsWithinThreeUlpsToZero) {
+  EXPECT_LT(worst(
+                -12, 12, [](float x) { return tanh(x); }, [](double x) { return std::tanh(x); }, ulp),
+            3.0);
+  EXPECT_LT(worst(
+                -1e-3, 1e-3, [](float x) { return tanh(x); }, [](double x) { return std::tanh(x); }, ulp),
+            3.0);
+  EXPECT_EQ(tanh(-kInfinity), -1.0f);
+  EXPECT_TRUE(std::isnan(tanh(kNaN)));
+}
+
+TEST(VectorMath, TheNormalDistributionIsRightToItsTails) {
+  auto cdf = [](double x) { return 0.5 * std::erfc(-x * M_SQRT1_2); };
+  auto density = [](double x) { return std::exp(-0.5 * x * x) / std::sqrt(2 * M_PI); };
+  EXPECT_LT(worst(
+                -9, 9, [](float x) { return normal(x).cdf; }, cdf, one),
+            1.2e-7);
+  EXPECT_LT(worst(
+                -9, 9, [](float x) { return normal(x).density; }, density, one),
+            1.2e-7);
+  EXPECT_EQ(normal(kInfinity).cdf, 1.0f);
+  EXPECT_EQ(normal(-kInfinity).cdf, 0.0f);
+  EXPECT_TRUE(std::isnan(normal(kNaN).cdf));
+}
+
+TEST(VectorMath, SigmoidSaturatesWithoutNaN) {
+  auto truth = [](double x) { return 1 / (1 + std::exp(-x)); };
+  EXPECT_LT(worst(
+                -80, 80, [](float x) { return sigmoid(x); }, truth, one),
+            1.2e-7);
+  EXPECT_EQ(sigmoid(-200.0f), 0.0f);
+  EXPECT_EQ(sigmoid(200.0f), 1.0f);
+}
+
+}  // namespace
+}  // namespace viaduct::ops::cpu
