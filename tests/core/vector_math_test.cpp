@@ -31,10 +31,10 @@ double worst(double low, double high, F f, Truth truth, Unit unit) {
 }
 auto one = [](double) { return 1.0; };
 
-TEST(VectorMath, ExpIsWithinOneUlp) {
+TEST(VectorMath, ExpIsWithinAnUlpAndAFifth) {
   auto ours = [](float x) { return exp(x); };
   auto truth = [](double x) { return std::exp(x); };
-  EXPECT_LT(worst(-87, 88, ours, truth, ulp), 1.0);
+  EXPECT_LT(worst(-87, 88, ours, truth, ulp), 1.2);
   EXPECT_EQ(exp(0.0f), 1.0f);
   EXPECT_EQ(exp(-kInfinity), 0.0f);
   EXPECT_EQ(exp(-1000.0f), 0.0f);
