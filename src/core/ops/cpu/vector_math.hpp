@@ -8,9 +8,8 @@
 
 namespace viaduct::ops::cpu {
 
-// 2^n 2^f by bits: n rounded to nearest, e^r by a polynomial on |r| <= ln(2)/2; error 1.2 ulp (1 with fused
-// multiply-add). Exactly 0 below -87.3,
-// infinite above 88.3.
+// 2^n 2^f by bits: n rounded to nearest, e^r by a polynomial on |r| <= ln(2)/2; error 1.2 ulp, 1 with fused
+// multiply-add. Exactly 0 below -87.3, infinite above 88.3.
 inline float exp(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the rounded integer in the low bits
   float t = x * 1.44269504f + kRound;
