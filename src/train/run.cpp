@@ -48,6 +48,7 @@ class Run {
   TrainEval data_;
   Engine engine_;
   BatchPlan batches_;
+  std::optional<Loader> eval_loader_;
   int64_t start_step_ = 0, total_steps_ = 0;
   std::atomic<int64_t> step_ = 0;  // the watchdog asks
   double best_ = std::nan("");
@@ -123,8 +124,11 @@ void Run::resume_from(const Checkpoint& checkpoint) {
 }
 
 std::map<std::string, double> Run::evaluate_now() {
-  Loader loader(data_.eval, loader_options(config_, Pass::evaluation, engine_.source().processor, comm_));
-  auto metrics = evaluate(engine_.task(), engine_.work(), loader, comm_);
+  if (eval_loader_)
+    eval_loader_->restart();
+  else
+    eval_loader_.emplace(data_.eval, loader_options(config_, Pass::evaluation, engine_.source().processor, comm_));
+  auto metrics = evaluate(engine_.task(), engine_.work(), *eval_loader_, comm_);
   improved_ = false;
   if (config_.run.best != "none") {
     double value = metrics.at(config_.run.best), sign = config_.run.best == "eval_loss" ? -1 : 1;
