@@ -1,5 +1,6 @@
 #include "core/nn/parameter.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -45,23 +46,46 @@ void ParameterStore::initialize(uint64_t seed) {
   for (Parameter& p : parameters_) initialize(p, seed);
 }
 
-void ParameterStore::initialize(Parameter& p, uint64_t seed) {
-  if (p.value.device.is_meta()) return;
-  uint64_t key = seed;
-  for (char c : p.name) key = (key ^ uint8_t(c)) * 0x100000001b3ull;  // FNV-1a of the name
-  RandomSequence random(key, Draw::init);
-  auto draw = [&]() -> double {
-    if (p.options.init.kind == Init::Kind::ones) return p.options.init.scale;
-    if (p.options.init.kind == Init::Kind::zeros) return 0;
-    for (;;) {  // Box-Muller, cut at +-2 as torch's trunc_normal_ does
-      double radius = std::sqrt(-2 * std::log(1 - random.uniform())), angle = 2 * M_PI * random.uniform();
-      double x = radius * std::cos(angle) * p.options.init.scale;
+namespace {
+// Two normal numbers from two uniform ones (Box & Muller 1958), cut at +-2 as torch's trunc_normal_ does.
+class Normal {
+ public:
+  Normal(RandomSequence random, double stddev) : random_(random), stddev_(stddev) {}
+  double next() {
+    for (;;) {
+      double x = has_second_ ? second_ : fresh();
+      has_second_ = !has_second_;
       if (std::abs(x) <= 2) return x;
     }
-  };
+  }
+
+ private:
+  double fresh() {
+    double radius = stddev_ * std::sqrt(-2 * std::log(1 - random_.uniform())), angle = 2 * M_PI * random_.uniform();
+    second_ = radius * std::sin(angle);
+    return radius * std::cos(angle);
+  }
+  RandomSequence random_;
+  double stddev_, second_ = 0;
+  bool has_second_ = false;
+};
+}  // namespace
+
+void ParameterStore::initialize(Parameter& p, uint64_t seed) {
+  if (p.value.device.is_meta()) return;
+  constexpr int64_t kBlock = 4096;  // elements of one random sequence: blocks are filled side by side
+  uint64_t key = seed;
+  for (char c : p.name) key = (key ^ uint8_t(c)) * 0x100000001b3ull;  // FNV-1a of the name
+  const Init init = p.options.init;
+  int64_t n = p.value.numel();
   dispatch(p.value.dtype, [&]<class T>() {
     T* v = data<T>(p.value);
-    for (int64_t i = 0; i < p.value.numel(); ++i) v[i] = T(draw());
+#pragma omp parallel for
+    for (int64_t begin = 0; begin < n; begin += kBlock) {
+      Normal normal(RandomSequence(key, Draw::init, uint32_t(begin / kBlock)), init.scale);
+      for (int64_t i = begin; i < std::min(n, begin + kBlock); ++i)
+        v[i] = init.kind == Init::Kind::normal ? T(normal.next()) : T(init.kind == Init::Kind::ones ? init.scale : 0);
+    }
   });
 }
 
