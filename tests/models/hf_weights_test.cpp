@@ -212,7 +212,6 @@ TEST(HfWeights, InterpolatesPositionsAsTorchDoes) {
 
 struct Shards : TempFolder {
   Shards() {
-    Tensors tensors = tensors_of(kTiny);
     fs::copy_file(kTiny / "config.json", *this / "config.json");
     size_t half = tensors.items.size() / 2;
     for (size_t i = 0; i < tensors.items.size(); ++i) {
@@ -226,6 +225,7 @@ struct Shards : TempFolder {
   void write_index(const std::string& entries) const {
     write_bytes(*this / "model.safetensors.index.json", R"({"metadata":{},"weight_map":{)" + entries + "}}");
   }
+  Tensors tensors = tensors_of(kTiny);  // owns what the items point to
   std::vector<SafetensorsItem> first, second;
   std::string map;
 };
