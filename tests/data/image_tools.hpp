@@ -26,10 +26,10 @@ inline uint32_t crc32(std::span<const uint8_t> bytes) {
   return ~crc;
 }
 
-// Where real photographs are: VIADUCT_DATA, or the usual place beside the source.
+// Where real photographs are: VIADUCT_DATA. Empty: nowhere.
 inline std::filesystem::path photo_folder() {
   const char* folder = std::getenv("VIADUCT_DATA");
-  return folder ? std::filesystem::path(folder) : source_path("../shared/data");
+  return folder ? folder : "";
 }
 
 inline std::vector<uint8_t> file_bytes(const std::filesystem::path& path) {
