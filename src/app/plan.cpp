@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "app/setup.hpp"
 #include "train/host_memory.hpp"
 
@@ -8,6 +10,14 @@ void print_row(const char* name, int64_t bytes, const char* note = "") {
   if (bytes) fmt::print("  {:<24} {:>10.1f} MB  {}\n", name, double(bytes) / 1e6, note);
 }
 
+// Which parts of the step hold the activations when they take most, largest first.
+void print_scopes(const MemoryPlan& plan) {
+  std::vector<std::pair<int64_t, std::string>> shares;
+  for (const auto& [scope, bytes] : plan.scopes) shares.emplace_back(bytes, "  of them " + scope);
+  std::sort(shares.rbegin(), shares.rend());
+  for (const auto& [bytes, scope] : shares) print_row(scope.c_str(), bytes);
+}
+
 void print_plan(const MemoryPlan& plan, const char* title) {
   fmt::print("\n{}\n", title);
   print_row("parameters", plan.parameters);
@@ -16,6 +26,7 @@ void print_plan(const MemoryPlan& plan, const char* title) {
   print_row("packed weights", plan.packed, "a copy in the layout of the products");
   print_row("activations kept", plan.kept, "until backward");
   print_row("activations temporary", plan.temporary);
+  print_scopes(plan);
   print_row("batches", plan.batches, "decoded images waiting");
   print_row("in all", plan.total());
 }
@@ -26,6 +37,7 @@ Exit run(const Invocation& call) {
   std::vector<std::string> classes;
   if (!config.data.train.empty()) classes = open_labelled(config.data.train, Split::train)->classes();
   ModelSource source = resolve_model(config, classes);
+  settle(call);  // scratch memory of attention, and workers, depend on the number of threads
   MakeTask make = task_maker(source, config);
   StepShape training = step_shape(config, true), inference = step_shape(config, false);
   auto task = make();
@@ -36,10 +48,13 @@ Exit run(const Invocation& call) {
   print_plan(plan_memory(make, training), fmt::format("training, {} images a pass", training.batch_size).c_str());
   print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
 
-  int64_t memory = config.plan.memory_gb > 0 ? int64_t(config.plan.memory_gb * 1e9) : available_memory();
-  fmt::print("\nlargest batch in {:.1f} GB{}: {} in training, {} in inference\n", double(memory) / 1e9,
-             config.plan.memory_gb > 0 ? "" : " (free on this host)", largest_batch(make, training, memory),
-             largest_batch(make, inference, memory));
+  auto memory = config.plan.memory_gb > 0 ? int64_t(config.plan.memory_gb * 1e9) : available_memory();
+  if (memory)
+    fmt::print("\nlargest batch in {:.1f} GB{}: {} in training, {} in inference\n", double(*memory) / 1e9,
+               config.plan.memory_gb > 0 ? "" : " (free on this host)", largest_batch(make, training, *memory),
+               largest_batch(make, inference, *memory));
+  else
+    fmt::print("\nlargest batch: this host does not say how much memory is free; give plan.memory_gb\n");
   int64_t per_step = config.train.batch_size * config.train.accumulate * config.plan.ranks;
   fmt::print("work: {:.2f} GFLOP an image in training, {:.2f} in inference; {:.2f} TFLOP a step of {} images\n",
              task->flops(true) / 1e9, task->flops(false) / 1e9, task->flops(true) * double(per_step) / 1e12, per_step);
@@ -54,7 +69,7 @@ const Command plan_command = {"plan",
                               "Runs a step on shapes alone, so it needs no memory. What it says is what a run takes: "
                               "training allocates its activations\n"
                               "by this plan. Bytes are those of one rank; MB = 10^6.",
-                              {"plan", "model", "task", "data", "train"},
+                              {"plan", "model", "task", "data", "train", "device"},
                               1,
                               true,
                               run};

@@ -110,7 +110,8 @@ const Command predict_command = {
     "labels and scores of images, as JSONL in input order",
     "MODEL (or model.pretrained) is a run folder or a Hugging Face model folder; IMAGES (or predict.input, or "
     "data.eval) are\n"
-    "folders or image files. The ranks share the images. Each gets one line, in byte order of the relative paths:\n"
+    "folders or image files. The ranks share the images. Each gets one line, in the order given, a folder's in byte "
+    "order:\n"
     "  {\"id\": path, \"labels\": [..], \"scores\": [..]}, with \"logits\" on request, or {\"id\": path, \"error\": "
     "reason}.",
     {"predict", "model", "data", "train", "device"},

@@ -38,7 +38,6 @@ bool random_flip(uint64_t key);
 class ImagePipeline {
  public:
   ImagePipeline(ImageProcessor, Augment);
-  const ImageProcessor& processor() const { return processor_; }
   int64_t bytes() const { return int64_t(processor_.height) * processor_.width * 3; }
   // Decodes, augments and resizes into out[height x width x 3]; `key` is sample_key(seed, epoch, sample).
   // What is wrong with the file is thrown as an input error. Safe to call from several threads.

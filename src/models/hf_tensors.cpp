@@ -21,11 +21,6 @@ HfTensors::HfTensors(const Path& folder) {
     }
 }
 
-HfTensors::HfTensors(SafetensorsFile file) {
-  files_.push_back(std::move(file));
-  for (size_t t = 0; t < files_[0].tensors().size(); ++t) where_[files_[0].tensors()[t].name] = {0, t};
-}
-
 // The index says which tensor is in which shard; only the list of shards is used, and checked against what they hold.
 void HfTensors::open_shards(const Path& folder) {
   Path index = folder / "model.safetensors.index.json";

@@ -26,10 +26,10 @@ int64_t grid_of(const std::vector<int64_t>& shape, int64_t width) {
   return side * side == shape[1] - 1 ? side : 0;
 }
 
-class Loader {
+class WeightImport {
  public:
-  Loader(const HfTensors& tensors, const VitConfig& config, ParameterStore& store, uint64_t seed, Tensor master,
-         Range owned)
+  WeightImport(const HfTensors& tensors, const VitConfig& config, ParameterStore& store, uint64_t seed, Tensor master,
+               Range owned)
       : tensors_(tensors), config_(config), store_(store), seed_(seed), master_(master), owned_(owned) {}
 
   LoadedWeights run() {
@@ -159,7 +159,7 @@ double cubic(double x) {  // Keys' kernel
 LoadedWeights load_vit_weights(const HfTensors& tensors, const VitConfig& config, ParameterStore& store, uint64_t seed,
                                Tensor master, Range owned) {
   expect(!master || master.shape == Shape({owned.size()}), "the master holds one value per owned element");
-  return Loader(tensors, config, store, seed, master, owned).run();
+  return WeightImport(tensors, config, store, seed, master, owned).run();
 }
 
 std::vector<float> interpolate_positions(const std::vector<float>& rows, int64_t from, int64_t to, int64_t width) {

@@ -13,7 +13,6 @@ namespace viaduct {
 class HfTensors {
  public:
   explicit HfTensors(const Path& folder);
-  explicit HfTensors(SafetensorsFile);
 
   struct Found {
     const SafetensorsFile* file = nullptr;

@@ -29,7 +29,7 @@ void VitClassifier::train(Ctx& ctx, const Batch& batch, GradSink& sink) {
   Tensor features = vit_.forward(ctx, &sink, batch.pixels, normalization_, &saved);
   sink.need(classifier_range_);
   Tensor logits = ctx.arena.temp({B, config_.classes()}, ctx.dtype);
-  Tensor losses = ctx.arena.temp({B}, ctx.dtype == DType::f64 ? DType::f64 : DType::f32);
+  Tensor losses = ctx.arena.temp({B}, stat_dtype(ctx.dtype));
   classifier_[0].forward(ctx, logits, features);
   ops::cross_entropy(ctx, losses, logits, logits, batch.labels);
   sink.add_loss(losses, B);

@@ -11,7 +11,6 @@ class VitClassifier {
 
   ParameterStore& parameters() { return store_; }
   const VitConfig& config() const { return config_; }
-  const ops::Normalization& normalization() const { return normalization_; }
 
   // logits [B, C]: a temporary of the enclosing scope.
   Tensor forward(Ctx&, Tensor pixels) const;

@@ -30,7 +30,6 @@ struct VitConfig {
 
   int64_t grid() const { return image_size / patch_size; }
   int64_t tokens() const { return grid() * grid() + 1; }
-  int64_t head_dim() const { return hidden_size / num_attention_heads; }
   int64_t classes() const { return int64_t(labels.size()); }
   ops::Activation activation() const;  // of hidden_act
   // Throws a configuration error that names the field, what was expected and what was found.

@@ -23,11 +23,16 @@ struct Rule {
 namespace rule {
 inline Rule text() { return {}; }
 inline Rule choice(std::vector<std::string> now, std::vector<std::string> later = {}) { return {now, later}; }
+// Bounds of what is multiplied, or narrowed to int: far beyond sense, and no product overflows.
+constexpr double kSome = 10'000, kMany = 1'000'000'000;
 inline Rule at_least(double low) { return {.low = low}; }
-inline Rule above(double low) { return {.low = low, .open_low = true}; }
+inline Rule above(double low, double high = std::numeric_limits<double>::infinity()) {
+  return {.low = low, .high = high, .open_low = true};
+}
 inline Rule between(double low, double high) { return {.low = low, .high = high}; }
-inline Rule at_least_or(double low, std::vector<std::pair<std::string, int64_t>> words) {
-  return {.words = std::move(words), .low = low};
+inline Rule at_least_or(double low, std::vector<std::pair<std::string, int64_t>> words,
+                        double high = std::numeric_limits<double>::infinity()) {
+  return {.words = std::move(words), .low = low, .high = high};
 }
 }  // namespace rule
 
@@ -64,10 +69,10 @@ struct DataSection {
     v("train", train, rule::text(),
       "training images: a folder per class, or a folder with labels.csv (file, label, split)");
     v("eval", eval, rule::text(), "held-out images: a folder as above, or a fraction of data.train such as 0.1");
-    v("image_size", image_size, rule::at_least_or(1, {{"model", 0}}), "side in pixels");
+    v("image_size", image_size, rule::at_least_or(1, {{"model", 0}}, rule::kSome), "side in pixels");
     v("image_pipeline", image_pipeline, rule::choice({"hf"}, {"torchvision"}),
       "whose resize and rounding to reproduce");
-    v("workers", workers, rule::at_least_or(0, {{"auto", -1}}),
+    v("workers", workers, rule::at_least_or(0, {{"auto", -1}}, rule::kSome),
       "decoding threads of a rank; 0: in the training thread");
     v("augment", augment, rule::choice({"default", "none"}), "default: random-resized-crop and flip, in training only");
     v("shuffle", shuffle, rule::text(), "a new order every epoch; false: byte order of the paths");
@@ -87,10 +92,10 @@ struct TrainSection {
   bool recompute = false;
   template <class V>
   void fields(V&& v) {
-    v("epochs", epochs, rule::above(0), "passes over the data; may be a fraction");
-    v("steps", steps, rule::at_least_or(1, {{"epochs", 0}}), "optimizer steps; a number beats train.epochs");
-    v("batch_size", batch_size, rule::at_least(1), "samples of a rank in one pass");
-    v("accumulate", accumulate, rule::at_least(1), "passes of a step");
+    v("epochs", epochs, rule::above(0, rule::kMany), "passes over the data; may be a fraction");
+    v("steps", steps, rule::at_least_or(1, {{"epochs", 0}}, rule::kMany), "optimizer steps; a number beats train.epochs");
+    v("batch_size", batch_size, rule::between(1, 1e6), "samples of a rank in one pass");
+    v("accumulate", accumulate, rule::between(1, 1e6), "passes of a step");
     v("precision", precision, rule::choice({"fp32", "bf16"}), "of activations and the compute copy of the weights");
     v("lr", lr, rule::at_least(0), "learning rate");
     v("warmup", warmup, rule::at_least(0), "steps; below 1 a fraction of all steps");
@@ -116,7 +121,8 @@ struct ParallelSection {
     v("strategy", strategy, rule::choice({"ddp"}, {"fast_ddp", "zero1", "zero2"}), "how ranks share gradients");
     v("bucket_mb", bucket_mb, rule::above(0), "MB of gradients in one all-reduce");
     v("wire", wire, rule::choice({"fp32"}, {"bf16"}), "type of gradients on the wire");
-    v("reduction", reduction, rule::choice({"fast"}, {"invariant"}), "fast: sums in the order of the ranks");
+    v("reduction", reduction, rule::choice({"fast"}, {"invariant"}),
+      "fast: sums in the order of the ranks on one host, in MPI's across hosts");
     v("timeout_seconds", timeout_seconds, rule::above(0),
       "a rank waits for data or for other ranks before the run counts as stalled");
   }
@@ -159,8 +165,8 @@ struct PredictSection {
   template <class V>
   void fields(V&& v) {
     v("input", input, rule::text(), "folder of images; empty: data.eval");
-    v("output", output, rule::text(), "JSONL file, one object per image in the order of the paths");
-    v("top_k", top_k, rule::at_least(1), "labels per image");
+    v("output", output, rule::text(), "JSONL file, one object per image, in the order of the images");
+    v("top_k", top_k, rule::between(1, rule::kMany), "labels per image");
     v("logits", logits, rule::text(), "write every raw logit too");
   }
 };
@@ -170,8 +176,8 @@ struct PlanSection {
   int64_t ranks = 1;
   template <class V>
   void fields(V&& v) {
-    v("memory_gb", memory_gb, rule::at_least(0), "of a rank (10^9 bytes), for the largest batch; 0: this host's");
-    v("ranks", ranks, rule::at_least(1), "for which the plan is made");
+    v("memory_gb", memory_gb, rule::between(0, rule::kMany), "of a rank (10^9 bytes), for the largest batch; 0: this host's");
+    v("ranks", ranks, rule::between(1, rule::kSome), "for which the plan is made");
   }
 };
 
@@ -179,8 +185,8 @@ struct ScenesSection {
   int64_t count = 4000, size = 64, seed = 0;
   template <class V>
   void fields(V&& v) {
-    v("count", count, rule::at_least(1), "pictures in all; a tenth of them is for evaluation");
-    v("size", size, rule::at_least(16), "side in pixels");
+    v("count", count, rule::between(1, rule::kMany), "pictures in all; a tenth of them is for evaluation");
+    v("size", size, rule::between(16, rule::kSome), "side in pixels");
     v("seed", seed, rule::at_least(0), "other pictures");
   }
 };
@@ -190,8 +196,8 @@ struct BenchSection {
   std::string json;
   template <class V>
   void fields(V&& v) {
-    v("steps", steps, rule::at_least(1), "measured steps");
-    v("warmup", warmup, rule::at_least(0), "steps before the measured ones");
+    v("steps", steps, rule::between(1, rule::kMany), "measured steps");
+    v("warmup", warmup, rule::between(0, rule::kMany), "steps before the measured ones");
     v("json", json, rule::text(), "file for what the table says, one JSON object a row, SI units");
   }
 };
@@ -202,7 +208,7 @@ struct DeviceSection {
   template <class V>
   void fields(V&& v) {
     v("kind", kind, rule::choice({"auto", "cpu"}, {"cuda"}), "where to compute");
-    v("threads", threads, rule::at_least_or(1, {{"auto", 0}}),
+    v("threads", threads, rule::at_least_or(1, {{"auto", 0}}, rule::kSome),
       "of a rank; auto: the allowed cores shared by the host's ranks");
   }
 };
@@ -228,7 +234,6 @@ struct Config {
     v("run", run), v("predict", predict), v("plan", plan), v("scenes", scenes), v("bench", bench), v("device", device);
   }
 
-  bool given(const std::string& key) const { return origins.contains(key); }
   std::string origin(const std::string& key) const;  // for messages
   std::optional<double> eval_fraction() const;       // data.eval, when it is a number
 };

@@ -32,7 +32,7 @@ std::string kind(int64_t, const Rule& rule) {
   return text;
 }
 
-// Boost says what it read but not where: the line of the n-th `name =` below [section].
+// Boost says what it read but not where: the line of the first `name =` below [section].
 int line_of(const std::string& text, const std::string& key) {
   std::istringstream lines(text);
   std::string line, section;

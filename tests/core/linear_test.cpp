@@ -101,7 +101,7 @@ TEST(Linear, ABatchWithoutSamplesIsNoError) {
     TestCtx ctx(dtype);
     Tensor x = ctx.arena.keep({0, 5, 16}, dtype), y = ctx.arena.keep({0, 5, 8}, dtype),
            w = ctx.arena.keep({8, 16}, dtype);
-    DType stat = dtype == DType::f64 ? DType::f64 : DType::f32;
+    DType stat = stat_dtype(dtype);
     Tensor dw = ctx.arena.keep({8, 16}, stat), db = ctx.arena.keep({8}, stat);
     ops::linear(ctx, y, x, w, {.activation = ops::Activation::gelu});
     ops::linear_input_grad(ctx, x, y, w);

@@ -45,7 +45,7 @@ DType Operand::dtype(DType under_test) const {
     case Type::value:
       return under_test;
     case Type::stat:
-      return under_test == DType::f64 ? DType::f64 : DType::f32;
+      return stat_dtype(under_test);
     case Type::f64:
       return DType::f64;
     case Type::i32:

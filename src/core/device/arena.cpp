@@ -21,8 +21,8 @@ Tensor Arena::make(Shape shape, DType dtype, int64_t& used, std::vector<Piece>& 
     fail(Exit::crash,
          fmt::format("the arena of {} bytes is full: {} more were asked for {} in scope '{}'; the step that runs "
                      "is not the step that was planned",
-                     capacity(), bytes, to_string(t), open_scopes_.empty() ? "" : open_scopes_.front()));
-  std::string scope = planning ? (open_scopes_.empty() ? "step" : open_scopes_.front()) : "";
+                     capacity(), bytes, to_string(t), innermost_scope()));
+  std::string scope = planning ? innermost_scope() : "";
   if (planning) live_[scope] += bytes;
   pieces.push_back({used, bytes, std::move(scope)});
   if (kept_ + temp_ > peak_.bytes) {
@@ -43,13 +43,12 @@ void Arena::drop(int64_t down_to, int64_t& used, std::vector<Piece>& pieces) {
 
 Arena::Scope Arena::scope(const char* name) {
   open_scopes_.emplace_back(name);
-  return Scope(this, temp_, open_scopes_.size());
+  return Scope(*this, temp_);
 }
 
-void Arena::close_scope(int64_t top, size_t depth) {
-  // Scopes are C++ scopes, so they close in order; an exception on its way out may not be answered by another.
-  if (open_scopes_.size() >= depth) open_scopes_.resize(depth - 1);
-  if (top <= temp_) drop(top, temp_, temp_pieces_);
+void Arena::close_scope(int64_t top) {
+  open_scopes_.pop_back();
+  drop(top, temp_, temp_pieces_);
 }
 
 void Arena::release(Mark mark) {

@@ -1,9 +1,9 @@
 // Activation memory: one region with two ends and two lifetimes (rule R2).
 //   keep: until the matching backward releases its mark; grows from the bottom.
 //   temp: until the enclosing Scope ends; grows from the top.
-// Release is last-in first-out and checked. An arena over Device::meta has no memory and measures: the same step run on
-// it gives the exact peak, and an arena of that size then executes the step. Only the compute stream touches an arena
-// (R3).
+// Release is last-in first-out: of kept tensors it is checked, and a Scope lives and dies with a C++ scope. An arena over
+// Device::meta has no memory and measures: the same step run on it gives the exact peak, and an arena of that size then
+// executes the step. Only the compute stream touches an arena (R3).
 #pragma once
 #include <cstdint>
 #include <map>
@@ -16,7 +16,7 @@ namespace viaduct {
 
 struct ArenaPeak {
   int64_t bytes = 0, kept = 0, temp = 0;    // at the high-water mark
-  std::map<std::string, int64_t> by_scope;  // the outermost scopes' shares of it; filled on meta only
+  std::map<std::string, int64_t> by_scope;  // shares of it by the innermost open scope; filled on meta only
 };
 
 class Arena {
@@ -27,18 +27,14 @@ class Arena {
   // Ends the lifetime of the temporaries made since it began.
   class Scope {
    public:
-    Scope(Scope&& o) noexcept : arena_(std::exchange(o.arena_, nullptr)), top_(o.top_), depth_(o.depth_) {}
-    Scope& operator=(Scope&&) = delete;
-    ~Scope() {
-      if (arena_) arena_->close_scope(top_, depth_);
-    }
+    Scope(const Scope&) = delete;  // nor moved, so that scopes close in the order of C++ scopes
+    ~Scope() { arena_.close_scope(top_); }
 
    private:
     friend class Arena;
-    Scope(Arena* arena, int64_t top, size_t depth) : arena_(arena), top_(top), depth_(depth) {}
-    Arena* arena_;
+    Scope(Arena& arena, int64_t top) : arena_(arena), top_(top) {}
+    Arena& arena_;
     int64_t top_;
-    size_t depth_;
   };
 
   static constexpr int64_t kAlignment = 64;
@@ -53,7 +49,6 @@ class Arena {
   bool empty() const { return kept_ == 0 && temp_ == 0; }
 
   const ArenaPeak& peak() const { return peak_; }
-  void reset_peak() { peak_ = {}; }
   Device device() const { return buffer_.device(); }
   int64_t capacity() const { return buffer_.bytes(); }
 
@@ -61,9 +56,10 @@ class Arena {
   struct Piece {
     int64_t offset_after = 0;  // kept_ or temp_ once it was made
     int64_t bytes = 0;
-    std::string scope;  // the outermost scope open then; tracked on meta only
+    std::string scope;  // the innermost scope open then; tracked on meta only
   };
-  void close_scope(int64_t top, size_t depth);
+  void close_scope(int64_t top);
+  std::string innermost_scope() const { return open_scopes_.empty() ? "step" : open_scopes_.back(); }
   Tensor make(Shape, DType, int64_t& used, std::vector<Piece>& pieces, bool from_top);
   void drop(int64_t down_to, int64_t& used, std::vector<Piece>& pieces);
 

@@ -1,18 +1,14 @@
-// Order of work on a device. On the CPU everything has already happened when a call returns, so waits are empty.
+// Order of work on a device. On the CPU everything has already happened when a call returns, so there is nothing to wait for.
 // A stream is always passed explicitly; there is no default one (rule R3).
 #pragma once
 #include "core/tensor/tensor.hpp"
 
 namespace viaduct {
 
-class Event {};
-
 class Stream {
  public:
   explicit Stream(Device device) : device_(device) {}
   Stream(const Stream&) = delete;
-  Event record() { return {}; }
-  void wait(const Event&) {}
   void synchronize() {}
   Device device() const { return device_; }
 

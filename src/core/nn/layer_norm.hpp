@@ -26,7 +26,7 @@ struct LayerNorm {
 
 // Kept statistics for the rows of x.
 inline ops::NormStats keep_stats(Ctx& ctx, Tensor x) {
-  DType t = x.dtype == DType::f64 ? DType::f64 : DType::f32;
+  DType t = stat_dtype(x.dtype);
   return {ctx.arena.keep({x.shape.rows()}, t), ctx.arena.keep({x.shape.rows()}, t)};
 }
 

@@ -32,7 +32,7 @@ void ParameterStore::materialize(Device device, DType dtype, bool with_gradients
   value_buffer_ = allocate(device, size_ * size_of(dtype));
   values_ = value_buffer_.view(0, {size_}, dtype);
   if (with_gradients) {
-    DType grad_dtype = dtype == DType::f64 ? DType::f64 : DType::f32;
+    DType grad_dtype = stat_dtype(dtype);
     grad_buffer_ = allocate(device, size_ * size_of(grad_dtype));
     grads_ = grad_buffer_.view(0, {size_}, grad_dtype);
   }

@@ -30,7 +30,4 @@ struct OperandCheck {
   }
 };
 
-// The dtype of statistics, losses and parameter gradients beside tensors of `t`.
-inline DType stat_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
-
 }  // namespace viaduct::ops

@@ -9,7 +9,7 @@ namespace viaduct {
 AdamW::AdamW(ParameterStore& store, Range owned, AdamWConfig config) : store_(store), owned_(owned), config_(config) {
   Tensor values = store.values(owned);
   bool own_master = values.dtype == DType::bf16;
-  DType state = values.dtype == DType::f64 ? DType::f64 : DType::f32;
+  DType state = stat_dtype(values.dtype);
   int64_t bytes = align_up(owned.size() * size_of(state), 4096);
   buffer_ = Buffer(values.device, bytes * (own_master ? 3 : 2));
   m_ = buffer_.view(0, {owned.size()}, state);

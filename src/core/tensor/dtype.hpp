@@ -44,6 +44,9 @@ struct compute_type<double> {
 template <class T>
 using compute_t = typename compute_type<T>::type;
 
+// The same at run time: the dtype of statistics, losses, parameter gradients and optimizer state beside tensors of `t`.
+inline DType stat_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+
 // Calls f.template operator()<T>() for a floating dtype: dispatch(t, [&]<class T>() { ... }).
 template <class F>
 decltype(auto) dispatch(DType t, F&& f) {
