@@ -1,5 +1,4 @@
 #include "app/setup.hpp"
-#include "core/base/log.hpp"
 #include "train/evaluate.hpp"
 
 namespace viaduct::app {
@@ -30,7 +29,6 @@ Exit run(const Invocation& call) {
   options.quarantine_budget = data->size();  // they are reported, however many there are
   Loader loader(data, options);
   auto metrics = evaluate(engine.task(), engine.work(), loader, call.comm);
-  for (const auto& [sample, bad] : loader.quarantined()) log::warn("not evaluated: {}: {}", bad.id, bad.reason);
   if (call.world.rank == 0) {
     fmt::print("model {}, {} images of {}\n", config.model.pretrained, data->size(),
                config.eval_fraction() ? config.data.train : config.data.eval);

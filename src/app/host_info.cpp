@@ -8,7 +8,7 @@
 #include <sstream>
 #include <vector>
 
-#include "core/ops/cpu/onednn.hpp"
+#include "core/ops/fast_products.hpp"
 #include "core/ops/linear.hpp"
 #include "core/ops/workspace.hpp"
 
@@ -72,7 +72,7 @@ ProductRate measure_products() {
   for (auto [m, n, k] :
        {std::array<int64_t, 3>{1024, 1024, 1024}, {1576, 3072, 768}}) {  // a square, and ViT-B at batch 8
     rate.fp32 = std::max(rate.fp32, product_rate(m, n, k, DType::f32));
-    if (ops::cpu::has_bf16_products()) rate.bf16 = std::max(rate.bf16, product_rate(m, n, k, DType::bf16));
+    if (ops::has_fast_bf16_products(Device::cpu())) rate.bf16 = std::max(rate.bf16, product_rate(m, n, k, DType::bf16));
   }
   return rate;
 }

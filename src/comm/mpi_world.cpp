@@ -61,16 +61,16 @@ void refuse_srun_without_pmix() {
                   tasks, tasks, tasks, command_line()));
 }
 
-struct Verdict {
+struct Failure {
   int64_t code = 0;
   uint64_t message = 0;  // hash
-  bool operator==(const Verdict&) const = default;
+  bool operator==(const Failure&) const = default;
 };
 
 // True if all ranks fail now, and a lower rank with the same message says it for this one.
-bool another_rank_says_it(const Verdict& verdict, int rank, int size) {
-  static const Verdict mine = verdict;  // static: after a time-out MPI still holds their addresses
-  static std::vector<Verdict> all(size_t(size), Verdict{});
+bool another_rank_says_it(const Failure& failure, int rank, int size) {
+  static const Failure mine = failure;  // static: after a time-out MPI still holds their addresses
+  static std::vector<Failure> all(size_t(size), Failure{});
   MPI_Request request;
   mpi_check(MPI_Iallgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, failing, &request),
             "MPI_Iallgather");
@@ -86,7 +86,7 @@ int end_with(Exit code, const std::string& message) {
     return int(code);
   }
   if (failing != MPI_COMM_NULL && log::identity().size > 1) {
-    Verdict mine{int64_t(code), std::hash<std::string>{}(message)};
+    Failure mine{int64_t(code), std::hash<std::string>{}(message)};
     bool silent = false;
     try {
       silent = another_rank_says_it(mine, log::identity().rank, log::identity().size);

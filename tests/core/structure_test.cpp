@@ -31,6 +31,8 @@ const std::map<std::string, std::vector<std::string>> kSees{
     {"app", {"core/", "comm/", "data/", "models/", "train/"}},
 };
 
+constexpr const char* kBackend = "core/ops/cpu/";  // private to core/ops
+
 // Headers of other libraries, and the files that may include them, as shell patterns.
 struct Owner {
   std::vector<const char*> headers, files;
@@ -73,6 +75,8 @@ std::string faults_of_source(const std::string& path, const std::string& text) {
     auto starts = [&](const std::string& prefix) { return header.rfind(prefix, 0) == 0; };
     if (bracket == '"' && !starts(layer + "/") && std::none_of(sees->second.begin(), sees->second.end(), starts))
       faults += path + " may not include \"" + header + "\"\n";
+    if (starts(kBackend) && layer != "core/ops")
+      faults += path + " may not look behind the ops at \"" + header + "\"\n";
     for (const Owner& owner : kOwners)
       if (bracket == '<' && matches(header, owner.headers) && !matches(path, owner.files))
         faults += path + " does not own <" + header + ">\n";
@@ -123,6 +127,7 @@ TEST(Structure, FaultsAreFound) {
   EXPECT_NE(faults_of_source("models/x.cpp", "#include \"data/loader.hpp\"\n"), "");
   EXPECT_NE(faults_of_source("data/x.cpp", "#include \"comm/communicator.hpp\"\n"), "");
   EXPECT_NE(faults_of_source("comm/x.cpp", "#include \"../data/batch.hpp\"\n"), "");
+  EXPECT_NE(faults_of_source("app/x.cpp", "#include \"core/ops/cpu/onednn.hpp\"\n"), "");
   EXPECT_NE(faults_of_source("extra/x.cpp", ""), "");
   EXPECT_NE(faults_of_source("train/x.cpp", "#include <mpi.h>\n"), "");
   EXPECT_NE(faults_of_source("core/ops/x.cpp", "# include <cuda_runtime.h>\n"), "");

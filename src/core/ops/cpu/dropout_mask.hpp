@@ -14,7 +14,7 @@ namespace viaduct::ops::cpu {
 
 using Words = Vec<uint64_t>;  // 32-bit numbers in the low halves; the high halves hold anything
 
-inline Words product(Words a, uint32_t b) {
+inline Words product_of_low_halves(Words a, uint32_t b) {
 #ifdef __AVX512F__  // g++ 12 takes three instructions for it
   return std::bit_cast<Words>(_mm512_maskz_mul_epu32(0xff, std::bit_cast<__m512i>(a), _mm512_set1_epi64(b)));
 #else
@@ -29,7 +29,7 @@ inline void philox_words(uint32_t bits[32], uint64_t key, uint64_t counter, uint
   Words c0 = call, c1 = call >> 32, c2 = Words{} + high, c3 = Words{} + (high >> 32);
   uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
   for (int round = 0; round < 10; ++round) {
-    Words p0 = product(c0, 0xD2511F53u), p1 = product(c2, 0xCD9E8D57u);
+    Words p0 = product_of_low_halves(c0, 0xD2511F53u), p1 = product_of_low_halves(c2, 0xCD9E8D57u);
     c0 = (p1 >> 32) ^ c1 ^ k0, c2 = (p0 >> 32) ^ c3 ^ k1, c1 = p1, c3 = p0;
     k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
   }

@@ -86,29 +86,34 @@ Description packed_description(int64_t k, int64_t n) {
   return p->description.weights_desc();
 }
 
-void sgemm(float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Stored<float> a, int64_t lda, Stored<float> b,
-           int64_t ldb, bool accumulate) {
-  dnnl::status s = dnnl::sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, lda, b.data,
-                               ldb, accumulate ? 1.0f : 0.0f, c, ldc);
-  expect(s == dnnl::status::success, "oneDNN multiplies fp32 matrices of any size");
+dnnl::status sgemm(float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, Stored<float> a, int64_t lda,
+                   Stored<float> b, int64_t ldb, bool accumulate) {
+  return dnnl::sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, lda, b.data, ldb,
+                     accumulate ? 1.0f : 0.0f, c, ldc);
 }
 
 }  // namespace
 
+// Weights are read where they lie: measured, packing them beforehand gains nothing in fp32, and costs a copy a step.
 void product(float* c, int64_t m, int64_t n, int64_t k, Stored<float> a, Stored<float> b, bool accumulate) {
+  auto expect_done = [](bool done) { expect(done, "oneDNN multiplies fp32 matrices of any size"); };
   int64_t lda = a.transposed ? m : k, ldb = b.transposed ? k : n;
   static const bool whole = has(dnnl::cpu_isa::avx512_core);
-  if (whole) return sgemm(c, n, m, n, k, a, lda, b, ldb, accumulate);
+  if (whole) return expect_done(sgemm(c, n, m, n, k, a, lda, b, ldb, accumulate) == dnnl::status::success);
   // On older machines the library may split the sum over k among threads: fixed blocks of c, one thread each, do not.
   constexpr int64_t kSide = 256;
   int64_t across = ceil_div(n, kSide);
-#pragma omp parallel for schedule(dynamic)
+  bool done = true;
+#pragma omp parallel for schedule(dynamic) reduction(&& : done)  // an exception may not leave the region
   for (int64_t block = 0; block < ceil_div(m, kSide) * across; ++block) {
     int64_t i = block / across * kSide, j = block % across * kSide;
     Stored<float> rows{a.data + (a.transposed ? i : i * k), a.transposed};
     Stored<float> columns{b.data + (b.transposed ? j * k : j), b.transposed};
-    sgemm(c + i * n + j, n, std::min(kSide, m - i), std::min(kSide, n - j), k, rows, lda, columns, ldb, accumulate);
+    dnnl::status s =
+        sgemm(c + i * n + j, n, std::min(kSide, m - i), std::min(kSide, n - j), k, rows, lda, columns, ldb, accumulate);
+    done = done && s == dnnl::status::success;
   }
+  expect_done(done);
 }
 
 bool has_bf16_products() {
