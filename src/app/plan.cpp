@@ -10,10 +10,11 @@ void print_row(const char* name, int64_t bytes, const char* note = "") {
   if (bytes) fmt::print("  {:<24} {:>10.1f} MB  {}\n", name, double(bytes) / 1e6, note);
 }
 
-// Which parts of the step hold the activations when they take most, largest first.
+// Which parts of the step hold the activations, of both kinds, when they take most; largest first.
 void print_scopes(const MemoryPlan& plan) {
   std::vector<std::pair<int64_t, std::string>> shares;
-  for (const auto& [scope, bytes] : plan.scopes) shares.emplace_back(bytes, "  of them " + scope);
+  for (const auto& [scope, bytes] : plan.scopes)
+    if (bytes > plan.activations / 1000) shares.emplace_back(bytes, "  in " + scope);
   std::sort(shares.rbegin(), shares.rend());
   for (const auto& [bytes, scope] : shares) print_row(scope.c_str(), bytes);
 }
@@ -32,12 +33,13 @@ void print_plan(const MemoryPlan& plan, const char* title) {
 }
 
 Exit run(const Invocation& call) {
+  settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
+  if (call.world.rank != 0) return Exit::ok;
   Config config = call.config;
   if (!call.subjects.empty()) config = with_model(call, "plan");
   std::vector<std::string> classes;
   if (!config.data.train.empty()) classes = open_labelled(config.data.train, Split::train)->classes();
   ModelSource source = resolve_model(config, classes);
-  settle(call);  // scratch memory of attention, and workers, depend on the number of threads
   MakeTask make = task_maker(source, config);
   StepShape training = step_shape(config, true), inference = step_shape(config, false);
   auto task = make();
@@ -71,7 +73,7 @@ const Command plan_command = {"plan",
                               "by this plan. Bytes are those of one rank; MB = 10^6.",
                               {"plan", "model", "task", "data", "train", "device"},
                               1,
-                              true,
+                              false,
                               run};
 
 }  // namespace viaduct::app
