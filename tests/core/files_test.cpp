@@ -95,6 +95,40 @@ TEST(Files, AStagedFolderAppearsWholeOrNotAtAll) {
   EXPECT_EQ(entries(folder / "deep"), 1u);
 }
 
+// A file system that cannot exchange two folders takes two renames; a kill may come between them.
+TEST(Files, TheOlderVersionComesBackWhenItsSuccessorNeverCame) {
+  TempFolder folder;
+  auto killed = [&] {
+    for (const char* name : {".model.tmp-1-old", ".model.tmp-1"}) fs::create_directories(folder / name);
+    write_bytes(folder / ".model.tmp-1-old" / "f", "old");
+    write_bytes(folder / ".model.tmp-1" / "f", "new");
+  };
+  killed();
+  { StagedFolder next(folder / "model"); }
+  EXPECT_EQ(read_bytes(folder / "model" / "f"), "old");
+  EXPECT_EQ(entries(folder.path()), 1u);
+  killed();  // now with a successor in place
+  StagedFolder::remove_leftovers(folder.path());
+  EXPECT_EQ(read_bytes(folder / "model" / "f"), "old");
+  EXPECT_EQ(entries(folder.path()), 1u);
+  fs::remove_all(folder / "model");
+  killed();
+  StagedFolder::remove_leftovers(folder.path());
+  EXPECT_EQ(read_bytes(folder / "model" / "f"), "old");
+}
+
+TEST(Files, AnAppenderAddsToWhatIsThere) {
+  TempFolder folder;
+  for (const char* line : {"one\n", "two\n"}) {
+    FileAppender file(folder / "f");
+    file.append(line);
+    file.sync();
+  }
+  EXPECT_EQ(read_bytes(folder / "f"), "one\ntwo\n");
+  FileAppender full("/dev/full");
+  EXPECT_THAT(message_of([&] { full.append("x"); }, Exit::crash), HasSubstr("the disk is full"));
+}
+
 TEST(Files, AnUnwritablePlaceIsAConfigurationError) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
   TempFolder folder;

@@ -18,6 +18,7 @@ namespace viaduct {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr const char* kOld = "-old";  // after the staging name: the version that is being replaced
 
 [[noreturn]] void fail_read(const Path& path, int error) {
   if (error == ENOENT) fail_input(fmt::format("{}: there is no such file", path.string()));
@@ -40,6 +41,15 @@ namespace fs = std::filesystem;
 }
 
 Path folder_of(const Path& path) { return path.has_parent_path() ? path.parent_path() : Path("."); }
+
+void write_all(int fd, const Path& path, const void* data, int64_t bytes) {
+  for (int64_t done = 0; done < bytes;) {
+    ssize_t n = ::write(fd, static_cast<const char*>(data) + done, size_t(bytes - done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_write(path, errno);
+    done += n;
+  }
+}
 
 void rename_or_fail(const Path& from, const Path& to) {
   if (::rename(from.c_str(), to.c_str())) fail_write(to, errno);
@@ -110,12 +120,7 @@ FileWriter::~FileWriter() {
 }
 
 void FileWriter::append(const void* data, int64_t bytes) {
-  for (int64_t done = 0; done < bytes;) {
-    ssize_t n = ::write(fd_, static_cast<const char*>(data) + done, size_t(bytes - done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_write(path_, errno);
-    done += n;
-  }
+  write_all(fd_, path_, data, bytes);
   hasher_.add(data, bytes);
   bytes_ += bytes;
 }
@@ -128,6 +133,16 @@ FileDigest FileWriter::finish() {
     fail_write(path_, error);
   }
   return {bytes_, hasher_.hex()};
+}
+
+FileAppender::FileAppender(const Path& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail_write(path, errno);
+}
+FileAppender::~FileAppender() { ::close(fd_); }
+void FileAppender::append(std::string_view text) { write_all(fd_, path_, text.data(), int64_t(text.size())); }
+void FileAppender::sync() {
+  if (::fsync(fd_)) fail_write(path_, errno);
 }
 
 StagedFolder::StagedFolder(const Path& destination) : destination_(destination) {
@@ -162,7 +177,8 @@ void StagedFolder::commit(Replace replace) {
   }
   if (replace == Replace::older_version) refuse_to_lose_files();
   if (::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, destination_.c_str(), RENAME_EXCHANGE)) {
-    Path aside = staging_.string() + "-old";  // file systems that cannot exchange: an instant without either
+    if (errno != EINVAL && errno != ENOSYS) fail_write(destination_, errno);
+    Path aside = staging_.string() + kOld;  // file systems that cannot exchange: an instant without either
     rename_or_fail(destination_, aside);
     rename_or_fail(staging_, destination_);
     rename_or_fail(aside, staging_);
@@ -177,7 +193,14 @@ void StagedFolder::remove_leftovers(const Path& folder, const std::string& prefi
     std::string name = entry.path().filename().string();
     if (name.starts_with(prefix) && name.find(".tmp-") != name.npos) found.push_back(entry.path());
   }
-  for (const Path& path : found) fs::remove_all(path, ignored);
+  for (const Path& path : found) {
+    std::string name = path.filename().string();
+    Path destination = folder / name.substr(1, name.rfind(".tmp-") - 1);
+    if (name.ends_with(kOld) && !fs::exists(fs::symlink_status(destination)))
+      rename_or_fail(path, destination);  // killed between the two renames of commit()
+    else
+      fs::remove_all(path, ignored);
+  }
 }
 
 void write_file_durable(const Path& path, std::string_view text) {

@@ -56,11 +56,25 @@ class FileWriter {
   Hasher hasher_;
 };
 
+// Lines added at the end of a file that may be there already.
+class FileAppender {
+ public:
+  explicit FileAppender(const Path&);
+  FileAppender(FileAppender&&) = delete;
+  ~FileAppender();
+  void append(std::string_view text);
+  void sync();  // to the disk
+
+ private:
+  Path path_;
+  int fd_ = -1;
+};
+
 // A folder that appears under its final name whole or not at all: fill path(), then commit().
 class StagedFolder {
  public:
-  // Beside the destination: ".NAME.tmp-PID". What a killed process left for the same destination goes: it has one
-  // writer.
+  // Beside the destination: ".NAME.tmp-PID". What a killed process left for the same destination goes, because it has
+  // one writer; an older version whose successor never came is put back.
   explicit StagedFolder(const Path& destination);
   StagedFolder(StagedFolder&&) = delete;
   ~StagedFolder();
