@@ -41,6 +41,8 @@ void Ddp::begin(const StepTail& mine, bool last_pass) {
   if (in_step_) {
     expect(!last_pass_, "begin() after the last pass: finish() comes first");
     check_reports();
+    tail_.quarantined += mine.quarantined;
+    tail_.stop = std::max(tail_.stop, mine.stop);
   } else {
     tail_ = mine;
   }

@@ -23,7 +23,8 @@ struct StepTail {
 
 class GradSync : public GradSink {
  public:
-  // `mine`: this rank's flags for the step (quarantined, stop); added to the tail at the first pass.
+  // `mine`: what this rank has to say of the pass: quarantined adds up over the passes of a step, and stop in one of
+  // them stops.
   virtual void begin(const StepTail& mine, bool last_pass) = 0;
   // Every block of this rank is final on return. Throws, naming the blocks that were never reported or reported twice.
   virtual StepTail finish() = 0;

@@ -21,7 +21,8 @@ struct Batch {
   Tensor labels;                         // [B] int32; absent when the data has none
   Tensor keys;                           // [B] int64: sample_key(seed, epoch, sample), Ctx::sample_keys
   std::vector<int64_t> samples;          // [B] indices in the dataset, after substitution
-  std::vector<Quarantined> quarantined;  // what could not be read while this batch was made
+  std::vector<Quarantined> quarantined;  // what could not be read while this batch was made, failed substitutes too
+  int64_t replaced = 0;                  // places whose own sample is among them
   std::shared_ptr<Buffer> storage;       // owns the tensors' memory
   int64_t size() const { return int64_t(samples.size()); }
 };

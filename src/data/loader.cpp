@@ -36,6 +36,8 @@ struct Job {
 
 int automatic_workers(int cores_of_this_rank) { return std::clamp(cores_of_this_rank / 2, 1, 16); }
 
+int64_t batches_held(int workers, int prefetch) { return workers ? prefetch + 2 : 1; }  // see top_up()
+
 struct Loader::State {
   State(DatasetPtr d, LoaderOptions o, int64_t start_step);
 
@@ -160,8 +162,10 @@ void Loader::State::note(const Quarantined& q) {
 Batch Loader::State::finish(Job& job) {
   if (job.error) std::rethrow_exception(job.error);
   Batch batch = std::move(job.batch);
-  for (Job::Item& item : job.items)
+  for (Job::Item& item : job.items) {
+    batch.replaced += !item.quarantined.empty();
     for (Quarantined& q : item.quarantined) note(q), batch.quarantined.push_back(std::move(q));
+  }
   for (size_t i = 0; i < job.items.size(); ++i) {
     if (job.items[i].sample < 0) continue;
     const size_t to = batch.samples.size();

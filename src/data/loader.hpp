@@ -32,6 +32,9 @@ struct LoaderOptions {
 // data.workers = auto: enough to hide decoding behind the step without taking the cores from it.
 int automatic_workers(int cores_of_this_rank);
 
+// Batches whose memory a loader holds at most, the one in use included.
+int64_t batches_held(int workers, int prefetch = LoaderOptions{}.prefetch);
+
 class Loader {
  public:
   // In training the first batch is micro-batch 0 of `start_step`, an index over all epochs.

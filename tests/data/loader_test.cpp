@@ -191,6 +191,20 @@ TEST_F(LoaderTest, ACorruptImageIsReplacedInTraining) {
   EXPECT_EQ(replaced, 2);
 }
 
+TEST_F(LoaderTest, APlaceCountsOnceHoweverManySubstitutesFail) {
+  make(23, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15});
+  LoaderOptions options = small();
+  options.quarantine_budget = 15;
+  Loader loader(dataset, options);
+  int64_t replaced = 0, attempts = 0;
+  for (int step = 0; step < 6; ++step) {  // an epoch
+    const Batch b = loader.next();
+    replaced += b.replaced, attempts += int64_t(b.quarantined.size());
+  }
+  EXPECT_EQ(replaced, 15);
+  EXPECT_GT(attempts, replaced);
+}
+
 TEST_F(LoaderTest, ACorruptImageIsNamedOnce) {
   make(10, {6});
   Loader loader(dataset, small(2));
