@@ -29,7 +29,6 @@ void catch_stop_signals() {
 }
 
 bool stop_requested() { return first_signal.load(std::memory_order_relaxed) != 0; }
-int stop_signal() { return first_signal.load(std::memory_order_relaxed); }
 void request_stop() { on_signal(SIGUSR1); }
 void clear_stop_request() { first_signal = 0; }
 

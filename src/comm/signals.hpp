@@ -8,7 +8,6 @@ namespace viaduct {
 // caught.
 void catch_stop_signals();
 bool stop_requested();
-int stop_signal();    // the first one that came; 0: none
 void request_stop();  // as if SIGUSR1 had come
 void clear_stop_request();
 
