@@ -57,8 +57,9 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 
 std::string bounds(const Rule& rule) {
   if (std::isinf(rule.low)) return "";
-  if (!std::isinf(rule.high)) return fmt::format(" from {} to below {}", rule.low, rule.high);
-  return fmt::format(" {} {}", rule.open_low ? "above" : "of at least", rule.low);
+  if (std::isinf(rule.high)) return fmt::format(" {} {}", rule.open_low ? "above" : "of at least", rule.low);
+  return fmt::format(" {} {} {} below {}", rule.open_low ? "above" : "from", rule.low, rule.open_low ? "and" : "to",
+                     rule.high);
 }
 bool within(double value, const Rule& rule) {
   return std::isfinite(value) && (rule.open_low ? value > rule.low : value >= rule.low) &&

@@ -93,12 +93,13 @@ struct TrainSection {
   template <class V>
   void fields(V&& v) {
     v("epochs", epochs, rule::above(0, rule::kMany), "passes over the data; may be a fraction");
-    v("steps", steps, rule::at_least_or(1, {{"epochs", 0}}, rule::kMany), "optimizer steps; a number beats train.epochs");
+    v("steps", steps, rule::at_least_or(1, {{"epochs", 0}}, rule::kMany),
+      "optimizer steps; a number beats train.epochs");
     v("batch_size", batch_size, rule::between(1, 1e6), "samples of a rank in one pass");
     v("accumulate", accumulate, rule::between(1, 1e6), "passes of a step");
     v("precision", precision, rule::choice({"fp32", "bf16"}), "of activations and the compute copy of the weights");
     v("lr", lr, rule::at_least(0), "learning rate");
-    v("warmup", warmup, rule::at_least(0), "steps; below 1 a fraction of all steps");
+    v("warmup", warmup, rule::between(0, rule::kMany), "steps; below 1 a fraction of all steps");
     v("schedule", schedule, rule::choice({"linear", "cosine", "constant"}), "of the learning rate after the warm-up");
     v("weight_decay", weight_decay, rule::at_least(0), "spares biases and layer norms");
     v("clip_norm", clip_norm, rule::at_least(0), "largest global gradient norm; 0: no clipping");
@@ -176,7 +177,8 @@ struct PlanSection {
   int64_t ranks = 1;
   template <class V>
   void fields(V&& v) {
-    v("memory_gb", memory_gb, rule::between(0, rule::kMany), "of a rank (10^9 bytes), for the largest batch; 0: this host's");
+    v("memory_gb", memory_gb, rule::between(0, rule::kMany),
+      "of a rank (10^9 bytes), for the largest batch; 0: this host's");
     v("ranks", ranks, rule::between(1, rule::kSome), "for which the plan is made");
   }
 };

@@ -60,7 +60,7 @@ TEST(CommandLine, RefusalsSayWhatIsWrong) {
       {"train --config " + file("twice.cfg"), "train.lr is given twice"},
       {"train --config " + file("none.cfg"), "cannot read the config file"},
       {"eval", "viaduct eval needs model.pretrained"},
-      {"predict --predict.top_k 0", "expected a whole number of at least 1"},
+      {"predict --predict.top_k 0", "expected a whole number from 1"},
       {"predict " + folder.path().string(), "viaduct predict needs images"},
       {"export", "viaduct export needs two folders"},
       {"bench", "viaduct bench needs a subject"},

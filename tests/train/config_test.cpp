@@ -106,8 +106,8 @@ TEST(Config, EffectiveConfigReadsBack) {
 }
 
 TEST(Config, EveryKeyIsInTheHelpOnce) {
-  auto help =
-      config_help({"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "scenes", "bench", "device"});
+  auto help = config_help(
+      {"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "scenes", "bench", "device"});
   Config c;
   c.sections([&](const std::string& section, auto& fields) {
     fields.fields([&](const std::string& name, auto&, const Rule&, const std::string& text) {
@@ -144,16 +144,22 @@ TEST(Config, RefusesBadValues) {
       {"train.lr", "inf", "expected a number"},
       {"train.lr", "1e-3x", "expected a number"},
       {"train.lr", "", "expected a number"},
-      {"train.batch_size", "0", "expected a whole number of at least 1"},
+      {"train.batch_size", "0", "expected a whole number from 1 to below 1000000"},
       {"train.batch_size", "2.5", "expected a whole number"},
       {"train.batch_size", "99999999999999999999", "expected a whole number"},
-      {"train.epochs", "0", "expected a number above 0"},
+      {"train.epochs", "0", "expected a number above 0 and below 1000000000"},
+      {"train.epochs", "1e300", "expected a number above 0 and below 1000000000"},
+      {"train.warmup", "1e300", "expected a number from 0 to below 1000000000"},
+      {"train.steps", "1000000000", "expected a whole number from 1 to below 1000000000 or epochs"},
+      {"train.accumulate", "9000000000", "expected a whole number from 1 to below 1000000"},
+      {"device.threads", "4294967296", "expected a whole number from 1 to below 10000 or auto"},
+      {"data.workers", "4294967297", "expected a whole number from 0 to below 10000 or auto"},
       {"train.adam_beta1", "1", "expected a number from 0 to below 1"},
       {"train.precision", "fp16", "expected one of fp32, bf16"},
       {"train.schedule", "Linear", "expected one of linear, cosine, constant"},
       {"train.recompute", "yes", "expected true or false"},
       {"train.warmup", "10.5", "expected whole steps, or a fraction of all steps below 1"},
-      {"data.workers", "many", "expected a whole number of at least 0 or auto"},
+      {"data.workers", "many", "expected a whole number from 0 to below 10000 or auto"},
       {"data.eval", "1.5", "expected a fraction above 0 and below 1, or a folder"},
       {"data.train", "a#b", "neither # nor a line break"},
       {"run.best", "eval_loss", "needs data.eval"},
