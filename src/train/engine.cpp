@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "core/base/log.hpp"
@@ -20,6 +21,12 @@ ops::Normalization normalization_of(const ImageProcessor& p) {
 }
 
 std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", double(bytes) / (1 << 30)); }
+
+int64_t ranks_of_this_host(Communicator& comm) {
+  const std::string& mine = log::identity().host;
+  auto hosts = comm.all_gather_text(mine);
+  return std::count(hosts.begin(), hosts.end(), mine);
+}
 
 // Of a run folder its model/.
 std::string model_folder(const std::string& name) {
@@ -56,10 +63,18 @@ MakeTask task_maker(const ModelSource& source, const Config& config) {
   };
 }
 
+namespace {
+int loader_workers(const Config& config) {
+  return config.data.workers < 0 ? automatic_workers(omp_get_max_threads()) : int(config.data.workers);
+}
+}  // namespace
+
 StepShape step_shape(const Config& config, bool training) {
+  bool evaluates_too = training && !config.data.eval.empty() && config.train.eval_every >= 0;
   return {.batch_size = config.train.batch_size,
           .dtype = config.train.precision == "bf16" ? DType::bf16 : DType::f32,
-          .training = training};
+          .training = training,
+          .batches_held = batches_held(loader_workers(config)) * (evaluates_too ? 2 : 1)};
 }
 
 LoaderOptions loader_options(const Config& config, Pass pass, const ImageProcessor& processor,
@@ -73,7 +88,7 @@ LoaderOptions loader_options(const Config& config, Pass pass, const ImageProcess
           .shuffle = config.data.shuffle,
           .processor = processor,
           .augment = pass == Pass::training ? augment_named(config.data.augment) : Augment::none,
-          .workers = config.data.workers < 0 ? automatic_workers(omp_get_max_threads()) : int(config.data.workers),
+          .workers = loader_workers(config),
           .quarantine_budget = config.data.max_quarantined};
 }
 
@@ -89,15 +104,16 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
   MakeTask make = task_maker(source, config);
   StepShape shape = step_shape(config, training);
   plan_ = plan_memory(make, shape);
-  if (int64_t free = available_memory(); free > 0 && plan_.total() > free) {
-    int64_t fits = largest_batch(make, shape, free);
+  auto free = available_memory();  // before the ranks meet: none of them has allocated anything yet
+  int64_t neighbours = ranks_of_this_host(comm);
+  if (free && plan_.total() * neighbours > *free) {
+    int64_t fits = largest_batch(make, shape, *free / neighbours);
     fail_config(fmt::format(
-        "train.batch_size = {} needs {} but {} of memory are free on this host; {}", shape.batch_size,
-        gib(plan_.total()), gib(free),
+        "train.batch_size = {} needs {} for each of {} ranks but {} of memory are free on this host; {}",
+        shape.batch_size, gib(plan_.total()), neighbours, gib(*free),
         fits ? fmt::format("try train.batch_size = {}", fits) : "try train.recompute = true or a smaller model"));
   }
-  task_ =
-      std::make_unique<ClassificationTask>(source.config, normalization_of(source.processor), config.train.recompute);
+  task_ = make();
   ParameterStore& store = task_->parameters();
   store.materialize(Device::cpu(), shape.dtype, training,
                     [&](Device device, int64_t bytes) { return comm.allocate(device, bytes); });

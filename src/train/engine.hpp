@@ -29,7 +29,7 @@ std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., .
 
 class Engine {
  public:
-  // Plans, checks the plan against the host's free memory, allocates.
+  // Collective. Plans, checks the plans of the host's ranks against its free memory, allocates.
   Engine(const ModelSource&, const Config&, bool training, Communicator&);
 
   // Weights of the source, read by rank 0 and sent to the others.
@@ -37,18 +37,18 @@ class Engine {
   // After the optimizer's master values were set from outside, on every rank.
   void master_changed();
 
-  ClassificationTask& task() { return *task_; }
+  Task& task() { return *task_; }
   Workspace& work() { return *work_; }
   AdamW& optimizer() { return *optimizer_; }  // training only
   const ModelSource& source() const { return source_; }
   const MemoryPlan& plan() const { return plan_; }
-  int64_t parameter_count() const { return task_->model().parameters().count(); }
+  int64_t parameter_count() const { return task_->parameters().count(); }
 
  private:
   ModelSource source_;
   Communicator& comm_;
   MemoryPlan plan_;
-  std::unique_ptr<ClassificationTask> task_;
+  std::unique_ptr<Task> task_;
   std::unique_ptr<Workspace> work_;
   std::unique_ptr<AdamW> optimizer_;
 };

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -16,37 +17,43 @@ int64_t number_in(const std::string& path) {
   return file >> value ? value : -1;
 }
 
-int64_t kernel_available() {
-  std::ifstream file("/proc/meminfo");
+std::optional<int64_t> kernel_available(const std::string& root) {
+  std::ifstream file(root + "/proc/meminfo");
   std::string name;
   for (int64_t kib = 0; file >> name >> kib; file.ignore(256, '\n'))
     if (name == "MemAvailable:") return kib * 1024;
-  return 0;
+  return {};
 }
 
-// Limit minus use of this process's own cgroup, version 2 or 1; what is in the page cache can be taken back.
-int64_t cgroup_available() {
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    std::string path = line.substr(line.rfind(':') + 1);
-    bool second = line.starts_with("0::");
-    if (!second && line.find(":memory:") == line.npos) continue;
-    std::string folder = second ? "/sys/fs/cgroup" + path : "/sys/fs/cgroup/memory" + path;
-    int64_t limit = number_in(folder + (second ? "/memory.max" : "/memory.limit_in_bytes"));
-    int64_t used = number_in(folder + (second ? "/memory.current" : "/memory.usage_in_bytes"));
-    if (limit < 0 || used < 0) continue;
-    int64_t cached = 0, bytes = 0;
-    std::ifstream stat(folder + "/memory.stat");
-    for (std::string name; stat >> name >> bytes;)
-      if (name == "inactive_file" || name == "active_file") cached += bytes;
-    return std::max<int64_t>(limit - used + std::min(cached, used), 0);
-  }
-  return INT64_MAX;
+// Limit minus use of one cgroup, version 2 or 1; what is in the page cache can be taken back.
+std::optional<int64_t> left_in(const std::string& folder, bool second) {
+  int64_t limit = number_in(folder + (second ? "/memory.max" : "/memory.limit_in_bytes"));
+  int64_t used = number_in(folder + (second ? "/memory.current" : "/memory.usage_in_bytes"));
+  if (limit < 0 || used < 0) return {};
+  int64_t cached = 0, bytes = 0;
+  std::ifstream stat(folder + "/memory.stat");
+  std::string active = second ? "active_file" : "total_active_file";  // with the groups below
+  for (std::string name; stat >> name >> bytes;)
+    if (name == active || name == (second ? "inactive_file" : "total_inactive_file")) cached += bytes;
+  return std::max<int64_t>(limit - used + std::min(cached, used), 0);
 }
 
 }  // namespace
 
-int64_t available_memory() { return std::min(kernel_available(), cgroup_available()); }
+std::optional<int64_t> available_memory(const std::string& root) {
+  auto least = kernel_available(root);
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    bool second = line.starts_with("0::");
+    if (!second && line.find(":memory:") == line.npos) continue;
+    std::string mount = root + "/sys/fs/cgroup" + (second ? "" : "/memory");
+    for (std::filesystem::path group = line.substr(line.rfind(':') + 1);; group = group.parent_path()) {
+      if (auto left = left_in(mount + group.string(), second)) least = std::min(least.value_or(*left), *left);
+      if (!group.has_relative_path()) break;
+    }
+  }
+  return least;
+}
 
 int64_t peak_memory() {
   rusage usage{};

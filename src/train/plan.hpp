@@ -13,7 +13,7 @@ struct StepShape {
   int64_t batch_size = 8;
   DType dtype = DType::f32;
   bool training = true;      // false: evaluation and prediction only
-  int64_t batches_held = 3;  // by the loader and the step together
+  int64_t batches_held = 1;  // by the loaders, those in use included
 };
 
 // Bytes of one rank.
