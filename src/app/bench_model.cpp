@@ -60,17 +60,17 @@ void add_rates(BenchRow& row, const Invocation& call, StepTimes times, double im
 
 class StepWatch final : public Observer {
  public:
-  StepWatch(int64_t warmup, int64_t images) : warmup_(warmup), images_(images) {}
+  explicit StepWatch(int64_t warmup) : warmup_(warmup) {}
   void stepped(const StepReport& r) override {
     if (r.step <= warmup_) return;
-    seconds.push_back(double(images_) / r.samples_per_second);
+    seconds.push_back(r.seconds);
     window.add(r);
   }
   std::vector<double> seconds;
   StepWindow window;
 
  private:
-  int64_t warmup_, images_;
+  int64_t warmup_;
 };
 
 }  // namespace
@@ -91,7 +91,7 @@ BenchRow bench_train(const Invocation& call) {
     fail_input(fmt::format("{} has {} images, a step takes {}: a smaller train.batch_size", config.data.train,
                            data->size(), images));
   PhaseClock clock;
-  StepWatch watch(config.bench.warmup, images);
+  StepWatch watch(config.bench.warmup);
   TrainerOptions options{.total_steps = config.bench.warmup + config.bench.steps,
                          .accumulate = config.train.accumulate,
                          .learning_rate = config.train.lr,
@@ -104,7 +104,7 @@ BenchRow bench_train(const Invocation& call) {
   StepTimes times = step_times(watch.seconds);
   add_rates(row, call, times, double(images), engine.task().flops(true), products);
   StepReport mean = watch.window.take();
-  double all = double(images) / mean.samples_per_second;
+  double all = mean.seconds;
   row.values.insert(row.values.end(), {{"accumulate", double(config.train.accumulate)},
                                        {"planned_memory_bytes", double(engine.plan().total())},
                                        {"data_share", mean.data_seconds / all},

@@ -97,9 +97,10 @@ void tidy(const Path& folder, int64_t step, Retention retention) {
       Path aside = folder / ("abandoned-" + path.filename().string());
       std::error_code error;
       fs::remove_all(aside, error);
-      fs::rename(path, aside, error);
-      log::warn("{} is of a later step than this run has reached; set aside as {}", path.string(),
-                aside.filename().string());
+      if (!error) fs::rename(path, aside, error);
+      log::warn("{} is of a later step than this run has reached; {} {}", path.string(),
+                error ? "it cannot be set aside, and a later resume would take it:" : "set aside as",
+                error ? error.message() : aside.filename().string());
     } else if (++kept > std::max<int64_t>(1, retention.last) && path != best) {
       remove_checkpoint(path);
     }

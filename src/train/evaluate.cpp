@@ -15,10 +15,9 @@ std::map<std::string, double> evaluate(Task& task, Workspace& work, Loader& load
     task.evaluate(work.ctx, batch, metrics);
   }
   totals.add("samples", double(samples), 0), totals.add("quarantined", double(quarantined), 0);
-  work.ctx.enter(Phase::comm);
+  // Not Phase::comm: a rank whose slice was quick may wait here for as long as the slowest needs.
   totals.reduce(comm, work.stream);
   metrics.reduce(comm, work.stream);
-  work.ctx.enter(Phase::eval);
   auto means = metrics.means();
   if (totals.sum("quarantined") > 0) means["eval_quarantined"] = totals.sum("quarantined");
   means["eval_runtime"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

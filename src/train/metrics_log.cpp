@@ -1,10 +1,6 @@
 #include "train/metrics_log.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -32,70 +28,53 @@ std::string lines_until(const std::string& path, int64_t last_step) {
 
 void StepWindow::add(const StepReport& report) {
   StepReport sums = report;
+  sums.seconds += sums_.seconds;
   sums.data_seconds += sums_.data_seconds, sums.forward_seconds += sums_.forward_seconds;
   sums.backward_seconds += sums_.backward_seconds, sums.comm_seconds += sums_.comm_seconds;
   sums.optimizer_seconds += sums_.optimizer_seconds;
   sums_ = sums;
-  // A resumed run does not know the count before its first step: an average step's is near enough for a rate.
-  int64_t samples = last_samples_ < 0 ? report.samples / report.step : report.samples - last_samples_;
-  samples_ += samples, last_samples_ = report.samples, ++steps_;
-  seconds_ += double(samples) / report.samples_per_second;
+  samples_ += report.step_samples, ++steps_;
 }
 
 StepReport StepWindow::take() {
   StepReport mean = sums_;
-  for (double* t :
-       {&mean.data_seconds, &mean.forward_seconds, &mean.backward_seconds, &mean.comm_seconds, &mean.optimizer_seconds})
+  mean.samples_per_second = double(samples_) / mean.seconds;
+  for (double* t : {&mean.seconds, &mean.data_seconds, &mean.forward_seconds, &mean.backward_seconds,
+                    &mean.comm_seconds, &mean.optimizer_seconds})
     *t /= double(steps_);
-  mean.samples_per_second = double(samples_) / seconds_;
-  sums_ = {}, seconds_ = 0, steps_ = samples_ = 0;
+  sums_ = {}, steps_ = samples_ = 0;
   return mean;
 }
 
-MetricsLog::MetricsLog(const std::string& path, int64_t last_step, int64_t log_every)
-    : path_(path), log_every_(log_every) {
-  if (std::filesystem::exists(path)) {
-    std::string kept = lines_until(path, last_step), shorter = path + ".new";
-    std::ofstream file(shorter, std::ios::trunc);
-    if (!(file << kept << std::flush)) fail_input(fmt::format("cannot write {}: {}", shorter, strerror(errno)));
-    std::filesystem::rename(shorter, path);
-  }
-  file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (file_ < 0) fail_input(fmt::format("cannot write {}: {}", path, strerror(errno)));
-}
-
-MetricsLog::~MetricsLog() { ::close(file_); }
-
-void MetricsLog::append(const std::string& line) {
-  std::string text = line + "\n";
-  if (::write(file_, text.data(), text.size()) != ssize_t(text.size()))
-    fail_input(fmt::format("cannot write {}: {}", path_, strerror(errno)));
+MetricsLog::MetricsLog(const std::string& path, int64_t last_step, int64_t log_every) : log_every_(log_every) {
+  if (std::filesystem::exists(path)) write_file_durable(path, lines_until(path, last_step));
+  file_.emplace(path);
 }
 
 void MetricsLog::stepped(const StepReport& report) {
   window_.add(report);
   if (report.step % log_every_ != 0 && report.step != report.total_steps) return;
   StepReport m = window_.take();
-  append(fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
-                     R"("samples_per_second": {}, "data_seconds": {}, "forward_seconds": {}, "backward_seconds": {}, )"
-                     R"("comm_seconds": {}, "optimizer_seconds": {}, "quarantined": {}}})",
-                     m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate), number(m.grad_norm),
-                     number(m.samples_per_second), number(m.data_seconds), number(m.forward_seconds),
-                     number(m.backward_seconds), number(m.comm_seconds), number(m.optimizer_seconds), m.quarantined));
+  file_->append(
+      fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
+                  R"("samples_per_second": {}, "data_seconds": {}, "forward_seconds": {}, "backward_seconds": {}, )"
+                  R"("comm_seconds": {}, "optimizer_seconds": {}, "quarantined": {}}})"
+                  "\n",
+                  m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate), number(m.grad_norm),
+                  number(m.samples_per_second), number(m.data_seconds), number(m.forward_seconds),
+                  number(m.backward_seconds), number(m.comm_seconds), number(m.optimizer_seconds), m.quarantined));
 }
 
 void MetricsLog::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {
   write(step, epoch, metrics);
 }
 
-void MetricsLog::saved(int64_t, const std::string&) {
-  if (::fsync(file_) != 0) fail_input(fmt::format("cannot write {}: {}", path_, strerror(errno)));
-}
+void MetricsLog::saved(int64_t, const std::string&) { file_->sync(); }
 
 void MetricsLog::write(int64_t step, double epoch, const std::map<std::string, double>& fields) {
   std::string line = fmt::format(R"({{"step": {}, "epoch": {})", step, number(epoch));
   for (const auto& [name, value] : fields) line += fmt::format(R"(, "{}": {})", name, number(value));
-  append(line + "}");
+  file_->append(line + "}\n");
 }
 
 }  // namespace viaduct

@@ -1,7 +1,9 @@
 // metrics.jsonl: one JSON object a line, for every logged step and every evaluation.
 #pragma once
+#include <optional>
 #include <string>
 
+#include "core/base/files.hpp"
 #include "train/observer.hpp"
 
 namespace viaduct {
@@ -16,17 +18,13 @@ class StepWindow {
 
  private:
   StepReport sums_;
-  double seconds_ = 0;
-  int64_t steps_ = 0, samples_ = 0, last_samples_ = -1;
+  int64_t steps_ = 0, samples_ = 0;
 };
 
 class MetricsLog final : public Observer {
  public:
   // Opens for appending. Lines after `last_step` are cut off first: a resumed run says them again.
   MetricsLog(const std::string& path, int64_t last_step, int64_t log_every);
-  ~MetricsLog() override;
-  MetricsLog(const MetricsLog&) = delete;
-
   void stepped(const StepReport&) override;
   void evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) override;
   void saved(int64_t step, const std::string& folder) override;  // to the disk, with the checkpoint
@@ -34,9 +32,7 @@ class MetricsLog final : public Observer {
   void write(int64_t step, double epoch, const std::map<std::string, double>& fields);
 
  private:
-  void append(const std::string& line);
-  std::string path_;
-  int file_ = -1;
+  std::optional<FileAppender> file_;
   int64_t log_every_;
   StepWindow window_;
 };

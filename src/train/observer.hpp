@@ -6,7 +6,7 @@
 
 namespace viaduct {
 
-// One optimizer step. Rates and times are of the time since the last report.
+// One optimizer step. Rates and times are of training alone: evaluations and checkpoints are not in them.
 struct StepReport {
   int64_t step = 0, total_steps = 0;  // step counts from 1: updates done
   double epoch = 0;                   // passes over the data, a fraction
@@ -14,6 +14,8 @@ struct StepReport {
   double loss = 0;                    // mean over the global batch, before the update
   double learning_rate = 0;
   double grad_norm = 0;           // before clipping
+  double seconds = 0;             // of this step
+  int64_t step_samples = 0;       // in it, all ranks
   double samples_per_second = 0;  // all ranks
   double data_seconds = 0, forward_seconds = 0, backward_seconds = 0, comm_seconds = 0,
          optimizer_seconds = 0;  // a step, this rank

@@ -10,11 +10,8 @@ namespace viaduct {
 class Totals final : public Observer {
  public:
   void stepped(const StepReport& r) override {
-    losses_ += r.loss, ++steps_;
-    auto now = std::chrono::steady_clock::now();
-    if (steps_ == kWarmup) start_ = now, start_samples_ = r.samples;
-    if (steps_ > kWarmup)
-      seconds_ = std::chrono::duration<double>(now - start_).count(), samples_ = r.samples - start_samples_;
+    losses_ += r.loss;
+    if (++steps_ > kWarmup) seconds_ += r.seconds, samples_ += r.step_samples;
   }
   std::map<std::string, double> metrics() const {
     std::map<std::string, double> m;
@@ -29,8 +26,8 @@ class Totals final : public Observer {
 
  private:
   static constexpr int64_t kWarmup = 3;
-  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now(), start_;
-  int64_t steps_ = 0, samples_ = 0, start_samples_ = 0;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  int64_t steps_ = 0, samples_ = 0;
   double seconds_ = 0, losses_ = 0;
 };
 

@@ -23,9 +23,10 @@ Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, W
 }
 
 RunEnd Trainer::run() {
+  auto due = [&](int64_t every) { return every && done_ % every == 0; };
   bool stopping = false;
-  clock_.reset();
-  last_report_ = std::chrono::steady_clock::now();
+  if (options_.evaluation_owed) save(evaluate());
+  begin_interval();
   while (done_ < options_.total_steps && !stopping) {
     if (hooks_.before_step) hooks_.before_step(done_);
     StepTail tail = step();
@@ -34,18 +35,31 @@ RunEnd Trainer::run() {
     stopping = tail.stop > 0;
     bool last = done_ == options_.total_steps;
     std::map<std::string, double> metrics;
-    if (hooks_.evaluate && !stopping && (last || (options_.eval_every && done_ % options_.eval_every == 0))) {
-      clock_.enter(Phase::eval);
-      metrics = hooks_.evaluate();
-      for (Observer* o : observers_) o->evaluated(done_, epoch(), metrics);
-    }
-    if (hooks_.save && (last || stopping || (options_.checkpoint_every && done_ % options_.checkpoint_every == 0))) {
-      clock_.enter(Phase::checkpoint);
-      std::string folder = hooks_.save(done_, metrics);
-      for (Observer* o : observers_) o->saved(done_, folder);
-    }
+    if (last || (!stopping && due(options_.eval_every))) metrics = evaluate();
+    if (last || stopping || due(options_.checkpoint_every)) save(metrics);
+    begin_interval();
   }
   return stopping && done_ < options_.total_steps ? RunEnd::preempted : RunEnd::completed;
+}
+
+std::map<std::string, double> Trainer::evaluate() {
+  if (!hooks_.evaluate) return {};
+  clock_.enter(Phase::eval);
+  auto metrics = hooks_.evaluate(done_);
+  for (Observer* o : observers_) o->evaluated(done_, epoch(), metrics);
+  return metrics;
+}
+
+void Trainer::save(const std::map<std::string, double>& metrics) {
+  if (!hooks_.save) return;
+  clock_.enter(Phase::checkpoint);
+  std::string folder = hooks_.save(done_, metrics);
+  for (Observer* o : observers_) o->saved(done_, folder);
+}
+
+void Trainer::begin_interval() {
+  clock_.reset();
+  last_report_ = std::chrono::steady_clock::now();
 }
 
 StepTail Trainer::step() {
@@ -57,7 +71,7 @@ StepTail Trainer::step() {
     Batch batch = loader_.next();
     clock_.enter(Phase::forward);
     bool stop = pass == 0 && hooks_.stop_requested && hooks_.stop_requested();
-    sync_.begin({.quarantined = int64_t(batch.quarantined.size()), .stop = stop}, pass + 1 == options_.accumulate);
+    sync_.begin({.quarantined = batch.replaced, .stop = stop}, pass + 1 == options_.accumulate);
     ctx.sample_keys = batch.keys;
     if (batch.size() > 0)
       task_.train(ctx, batch, sync_);
@@ -92,18 +106,17 @@ void Trainer::update(const StepTail& tail) {
 void Trainer::report(const StepTail& tail) {
   auto now = std::chrono::steady_clock::now();
   clock_.enter(Phase::finish);
-  double seconds = std::chrono::duration<double>(now - last_report_).count();
   last_.step = done_, last_.total_steps = options_.total_steps;
   last_.epoch = epoch();
   last_.samples = loader_.plan().samples_before(done_);
-  last_.samples_per_second = double(tail.terms) / seconds;
+  last_.seconds = std::chrono::duration<double>(now - last_report_).count();
+  last_.step_samples = last_.samples - loader_.plan().samples_before(done_ - 1);
+  last_.samples_per_second = double(last_.step_samples) / last_.seconds;
   last_.quarantined += tail.quarantined;
   last_.data_seconds = clock_.seconds(Phase::data), last_.forward_seconds = clock_.seconds(Phase::forward);
   last_.backward_seconds = clock_.seconds(Phase::backward), last_.comm_seconds = clock_.seconds(Phase::comm);
   last_.optimizer_seconds = clock_.seconds(Phase::optimizer);
   for (Observer* o : observers_) o->stepped(last_);
-  clock_.reset();
-  last_report_ = std::chrono::steady_clock::now();
 }
 
 }  // namespace viaduct

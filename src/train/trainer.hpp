@@ -16,6 +16,7 @@ namespace viaduct {
 struct TrainerOptions {
   int64_t start_step = 0, total_steps = 0, accumulate = 1;
   int64_t eval_every = 0, checkpoint_every = 0;  // steps; 0: never
+  bool evaluation_owed = false;                  // at start_step: the run was stopped before it
   double learning_rate = 5e-5, clip_norm = 1;
   Schedule schedule;
 };
@@ -26,7 +27,7 @@ class Trainer {
  public:
   // What the loop calls; each may be empty.
   struct Hooks {
-    std::function<std::map<std::string, double>()> evaluate;
+    std::function<std::map<std::string, double>(int64_t step)> evaluate;
     // Metrics are those of the last evaluation at this very step, else empty.
     // Returns the checkpoint's folder.
     std::function<std::string(int64_t step, const std::map<std::string, double>& metrics)> save;
@@ -36,13 +37,17 @@ class Trainer {
 
   Trainer(Task&, GradSync&, AdamW&, Loader&, Workspace&, PhaseClock&, TrainerOptions, Hooks, std::vector<Observer*>);
 
-  // Runs to total_steps, or to the step at which the ranks agree to stop. Saves at the end either way.
+  // Runs to total_steps, or to the step at which the ranks agree to stop. Saves at the end either way; a stop does not
+  // wait for an evaluation, unless it is the last.
   RunEnd run();
 
  private:
   StepTail step();               // one optimizer step; the whole of it fits here
   void update(const StepTail&);  // clipping and AdamW, on gradients that are sums over all ranks
   void report(const StepTail&);
+  std::map<std::string, double> evaluate();
+  void save(const std::map<std::string, double>& metrics);
+  void begin_interval();  // of which the next report tells
   double epoch() const { return double(loader_.plan().samples_before(done_)) / double(loader_.plan().samples); }
 
   Task& task_;

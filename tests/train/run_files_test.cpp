@@ -46,7 +46,8 @@ StepReport report(int64_t step) {
           .loss = 0.1 * double(step),
           .learning_rate = 0.5,
           .grad_norm = 2,
-          .samples_per_second = step % 2 ? 16.0 : 8.0,
+          .seconds = step % 2 ? 1.0 : 2.0,
+          .step_samples = 16,
           .data_seconds = double(step)};
 }
 
