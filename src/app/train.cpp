@@ -17,8 +17,14 @@ bool holds_a_run(const Path& folder) {
   return false;
 }
 
-// What the command leaves in the run folder before the first step; on rank 0.
-void prepare_run_folder(const Config& config, const std::vector<std::string>& sections) {
+// What describes the run from now on; on rank 0.
+void begin_record(const Config& config) {
+  clear_verdict(config.run.output);
+  write_file_durable(Path(config.run.output) / "config.cfg", effective_config(config, train_command.sections));
+}
+
+// On rank 0.
+void prepare_run_folder(const Config& config) {
   const std::string& folder = config.run.output;
   if (std::filesystem::exists(folder) && !std::filesystem::is_directory(folder))
     fail_config(fmt::format("run.output = {} is a file; name a folder", folder));
@@ -26,18 +32,17 @@ void prepare_run_folder(const Config& config, const std::vector<std::string>& se
     fail_config(fmt::format(
         "run.output = {} holds a run already; go on with it by --run.resume auto, or choose another folder", folder));
   make_folders(folder);
-  clear_verdict(folder);
-  write_file_durable(Path(folder) / "config.cfg", effective_config(config, sections));
+  if (!holds_a_run(folder)) begin_record(config);  // else once the run has accepted its checkpoint
 }
 
 Exit run(const Invocation& call) {
   const Config& config = call.config;
   for (const char* key : {"data.train", "run.output"}) require(config, key, "train");
-  if (call.world.rank == 0) prepare_run_folder(config, train_command.sections);
+  if (call.world.rank == 0) prepare_run_folder(config);
   call.comm.barrier();
   settle(call);
   catch_stop_signals();
-  Exit code = run_training(config, call.comm);
+  Exit code = run_training(config, call.comm, [&] { begin_record(config); });
   if (code == Exit::ok) log::info("run {0}: metrics in {0}/metrics.jsonl, model in {0}/model", config.run.output);
   return code;
 }

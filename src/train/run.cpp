@@ -16,6 +16,7 @@
 #include "train/image_processor.hpp"
 #include "train/metrics_log.hpp"
 #include "train/progress.hpp"
+#include "train/resume.hpp"
 #include "train/totals.hpp"
 #include "train/trainer.hpp"
 #include "train/verdict.hpp"
@@ -27,15 +28,17 @@ namespace {
 class Run {
  public:
   Run(const Config&, Communicator&);
-  Exit run();
+  Exit run(const std::function<void()>& accepted);
   Phase phase() const { return clock_.phase(); }
   int64_t step() const { return step_; }
 
  private:
+  int64_t every(int64_t setting) const;
+  bool evaluation_owed() const;
   TrainerOptions trainer_options() const;
   void resume_from(const Checkpoint&);
   RunState state(int64_t step) const;
-  std::map<std::string, double> evaluate_now();
+  std::map<std::string, double> evaluate_at(int64_t step);
   std::string save(int64_t step, bool is_best);
   void export_model(const std::string& name);
   std::optional<Checkpoint> checkpoint_to_resume();
@@ -46,31 +49,44 @@ class Run {
   const Config& config_;
   Communicator& comm_;
   TrainEval data_;
+  std::string train_data_, best_of_;  // what they are, in words: best_of_ is the metric and its data
   Engine engine_;
   BatchPlan batches_;
   std::optional<Loader> eval_loader_;
   int64_t start_step_ = 0, total_steps_ = 0;
   std::atomic<int64_t> step_ = 0;  // the watchdog asks
   double best_ = std::nan("");
+  int64_t evaluated_ = 0;  // the step of the last evaluation
   bool improved_ = false;  // at the last evaluation
   PhaseClock clock_;
 };
 
-TrainEval open_data(const Config& config) {
+TrainEval open_data(const Config& config, Communicator& comm) {
   TrainEval data = open_train_eval(config.data.train, config.data.eval);
   if (data.train->size() == 0) fail_input(config.data.train + ": no training images");
+  agree_on_data(data, comm);
   return data;
 }
 
+// Of data.train, and train.warmup among them.
 int64_t total_steps(const Config& config, const BatchPlan& batches) {
   if (config.train.steps > 0) return config.train.steps;
-  return int64_t(std::ceil(config.train.epochs * double(batches.steps_per_epoch())));
+  double steps = std::ceil(config.train.epochs * double(batches.steps_per_epoch()));
+  if (steps >= rule::kMany)
+    fail_config(
+        fmt::format("train.epochs = {} are {} steps; expected fewer than {}", config.train.epochs, steps, rule::kMany));
+  if (config.train.warmup > steps)
+    fail_config(fmt::format("train.warmup = {} is more than the {} steps of train.epochs = {}", config.train.warmup,
+                            steps, config.train.epochs));
+  return int64_t(steps);
 }
 
 Run::Run(const Config& config, Communicator& comm)
     : config_(config),
       comm_(comm),
-      data_(open_data(config)),
+      data_(open_data(config, comm)),
+      train_data_(describe_data(*data_.train)),
+      best_of_(data_.eval ? config.run.best + " of " + describe_data(*data_.eval) : "none"),
       engine_(resolve_model(config, data_.train->classes()), config, true, comm),
       batches_{.samples = data_.train->size(),
                .batch_size = config.train.batch_size,
@@ -78,58 +94,71 @@ Run::Run(const Config& config, Communicator& comm)
                .ranks = comm.size()},
       total_steps_(total_steps(config, batches_)) {}
 
+// The steps between, from a setting that may be epoch (0) or never (-1); 0: never.
+int64_t Run::every(int64_t setting) const {
+  return setting == 0 ? batches_.steps_per_epoch() : std::max<int64_t>(setting, 0);
+}
+
+// The run was stopped at the step of an evaluation, before it.
+bool Run::evaluation_owed() const {
+  int64_t steps = every(config_.train.eval_every);
+  return start_step_ > 0 && steps > 0 && start_step_ % steps == 0 && evaluated_ != start_step_;
+}
+
 TrainerOptions Run::trainer_options() const {
-  auto every = [&](int64_t steps) { return steps == 0 ? batches_.steps_per_epoch() : std::max<int64_t>(steps, 0); };
   return {.start_step = start_step_,
           .total_steps = total_steps_,
           .accumulate = config_.train.accumulate,
           .eval_every = every(config_.train.eval_every),
           .checkpoint_every = every(config_.run.checkpoint_every),
+          .evaluation_owed = evaluation_owed(),
           .learning_rate = config_.train.lr,
           .clip_norm = config_.train.clip_norm,
           .schedule{config_.train.schedule, Schedule::warmup_from(config_.train.warmup, total_steps_), total_steps_}};
 }
 
-// What must be the same for a resumed run to be the run that was interrupted. The number of ranks is not among it.
+// What check_resumable compares, and what only goes on. The number of ranks is not among it.
 RunState Run::state(int64_t step) const {
   RunState s;
   s.set("step", step);
   s.set("global_batch", batches_.global_batch());
-  s.set("train_samples", batches_.samples);
+  s.set("data", train_data_);
   s.set("total_steps", total_steps_);
   s.set("seed", config_.train.seed);
   s.set("shuffle", int64_t(config_.data.shuffle));
-  if (std::isfinite(best_)) s.set("best_metric", best_);
+  s.set("evaluated", evaluated_);
+  if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
   s.set("config.json", vit_config_json(engine_.source().config));  // so that a checkpoint can be exported by itself
   s.set("preprocessor_config.json", image_processor_json(engine_.source().processor));
   return s;
 }
 
 void Run::resume_from(const Checkpoint& checkpoint) {
-  RunState mine = state(checkpoint.step);
-  for (const char* name : {"global_batch", "train_samples", "total_steps", "seed", "shuffle"})
-    if (int64_t saved = checkpoint.state.integer(name); saved != mine.integer(name))
-      fail_config(
-          fmt::format("{}: the run was saved with {} = {} and would go on with {}; resume with what it began "
-                      "with, or start a new run from its model/ folder",
-                      checkpoint.path.string(), name, saved, mine.integer(name)));
+  check_resumable(checkpoint, state(checkpoint.step));
   AdamW& optimizer = engine_.optimizer();
   load_checkpoint(checkpoint.path, engine_.task().parameters(),
                   {optimizer.owned(), optimizer.master(), optimizer.m(), optimizer.v()});
   optimizer.set_steps(checkpoint.step);
   engine_.master_changed();
   step_ = start_step_ = checkpoint.step;
-  if (checkpoint.state.has("best_metric")) best_ = checkpoint.state.number("best_metric");
+  evaluated_ = checkpoint.state.integer("evaluated");
+  if (checkpoint.state.has("best_metric")) {
+    if (checkpoint.state.text("best_of") == best_of_)
+      best_ = checkpoint.state.number("best_metric");
+    else
+      log::warn("the best so far was {}, and this run asks for {}: the search for the best begins anew",
+                checkpoint.state.text("best_of"), best_of_);
+  }
   log::info("resumed from {} at step {} of {}", checkpoint.path.string(), start_step_, total_steps_);
 }
 
-std::map<std::string, double> Run::evaluate_now() {
+std::map<std::string, double> Run::evaluate_at(int64_t step) {
   if (eval_loader_)
     eval_loader_->restart();
   else
     eval_loader_.emplace(data_.eval, loader_options(config_, Pass::evaluation, engine_.source().processor, comm_));
   auto metrics = evaluate(engine_.task(), engine_.work(), *eval_loader_, comm_);
-  improved_ = false;
+  evaluated_ = step, improved_ = false;
   if (config_.run.best != "none") {
     double value = metrics.at(config_.run.best), sign = config_.run.best == "eval_loss" ? -1 : 1;
     if (std::isfinite(value) && !(sign * value <= sign * best_)) best_ = value, improved_ = true;
@@ -164,6 +193,7 @@ std::optional<Checkpoint> Run::checkpoint_to_resume() {
   if (resume == "none") return {};
   std::string path;
   if (first()) {
+    StagedFolder::remove_leftovers(folder() / "checkpoints");
     if (resume != "auto")
       path = open_checkpoint(resume).path.string();
     else if (auto latest = find_latest_checkpoint(folder() / "checkpoints"))
@@ -174,12 +204,15 @@ std::optional<Checkpoint> Run::checkpoint_to_resume() {
   return open_checkpoint(path);
 }
 
-Exit Run::run() {
+Exit Run::run(const std::function<void()>& accepted) {
   auto checkpoint = checkpoint_to_resume();
   if (checkpoint)
     resume_from(*checkpoint);
   else
     engine_.load_weights(uint64_t(config_.train.seed));
+  comm_.barrier();  // no rank refuses any more
+  if (first() && accepted) accepted();
+  comm_.barrier();
   say_plan();
 
   Totals totals;
@@ -202,7 +235,7 @@ Exit Run::run() {
                              inject_fault(config_.fault, comm_.rank(), step);
                            },
                        .stop_requested = stop_requested};
-  if (data_.eval && config_.train.eval_every >= 0) hooks.evaluate = [&] { return evaluate_now(); };
+  if (data_.eval && config_.train.eval_every >= 0) hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
 
   auto sync = make_grad_sync({.strategy = config_.parallel.strategy, .bucket_mb = config_.parallel.bucket_mb},
                              engine_.task().parameters(), comm_);
@@ -241,7 +274,7 @@ void Run::say_plan() const {
 
 }  // namespace
 
-Exit run_training(const Config& config, Communicator& comm) {
+Exit run_training(const Config& config, Communicator& comm, const std::function<void()>& accepted) {
   std::optional<Run> run;
   auto conclude = [&](Exit code, const std::string& message) {
     Verdict verdict{.code = code, .message = message};
@@ -250,7 +283,7 @@ Exit run_training(const Config& config, Communicator& comm) {
   };
   try {
     run.emplace(config, comm);
-    Exit code = run->run();
+    Exit code = run->run(accepted);
     if (comm.rank() == 0) conclude(code, code == Exit::ok ? "every step was done" : "stopped on request, state saved");
     return code;
   } catch (const Error& e) {

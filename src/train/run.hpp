@@ -1,12 +1,15 @@
 // A training run from its configuration to the model folder it leaves: what `viaduct train` does.
 #pragma once
+#include <functional>
+
 #include "comm/communicator.hpp"
 #include "train/config.hpp"
 
 namespace viaduct {
 
 // Collective. Returns Exit::ok when all the steps that were asked for are done, Exit::preempted when the ranks agreed
-// to stop and the state is saved.
-Exit run_training(const Config&, Communicator&);
+// to stop and the state is saved. `accepted` is called on rank 0 before the first step, once no rank can refuse the
+// configuration or the checkpoint any more: until then the record of an earlier part of the run stays as it is.
+Exit run_training(const Config&, Communicator&, const std::function<void()>& accepted = {});
 
 }  // namespace viaduct

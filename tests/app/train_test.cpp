@@ -131,6 +131,17 @@ TEST_F(TrainTest, AStopIsSavedAndGoneOnWithToTheSameWeights) {
   EXPECT_EQ(read_bytes(whole + "/model/model.safetensors"), read_bytes(output() + "/model/model.safetensors"));
 }
 
+TEST_F(TrainTest, ARefusedResumeLeavesTheRecordOfTheRun) {
+  std::string arguments = tiny() + " --train.steps 2 --run.output " + output();
+  ASSERT_EQ(viaduct("train " + arguments).code, 0);
+  auto record = [&] { return read_bytes(output() + "/config.cfg") + read_bytes(output() + "/verdict.json"); };
+  std::string before = record();
+  EXPECT_EQ(viaduct("train " + arguments + " --run.resume auto --train.batch_size 2").code, 2);
+  EXPECT_EQ(record(), before);
+  EXPECT_EQ(viaduct("train " + arguments + " --run.resume auto").code, 0);
+  EXPECT_NE(record(), before);  // its config says that it was resumed
+}
+
 TEST_F(TrainTest, ResumeAutoBeginsWhereThereIsNothing) {
   EXPECT_EQ(viaduct("train " + tiny() + " --train.steps 2 --run.resume auto --run.output " + output()).code, 0);
   Result none = viaduct("train " + tiny() + " --run.resume /nowhere --run.output " + output());

@@ -12,6 +12,7 @@
 #include "core/base/log.hpp"
 #include "data/scenes.hpp"
 #include "models/safetensors.hpp"
+#include "tests/support/messages.hpp"
 #include "tests/support/temp_folder.hpp"
 #include "train/run.hpp"
 
@@ -33,7 +34,8 @@ class RunTest : public testing::Test {
 
   using Settings = std::vector<std::pair<std::string, std::string>>;
   // Runs into folder `name`; returns it.
-  Path train(const std::string& name, int ranks, const Settings& settings, Exit expected = Exit::ok) {
+  Path train(const std::string& name, int ranks, const Settings& settings, Exit expected = Exit::ok,
+             const std::function<void()>& accepted = {}) {
     Config config;
     Path folder = runs_.path() / name;
     Settings all = {{"data.train", (scenes_->path() / "scenes/train").string()},
@@ -50,7 +52,7 @@ class RunTest : public testing::Test {
     all.insert(all.end(), settings.begin(), settings.end());
     for (auto& [key, value] : all) set(config, key, value, "test");
     make_folders(folder);
-    run_ranks(ranks, [&](Communicator& comm) { EXPECT_EQ(expected, run_training(config, comm)); });
+    run_ranks(ranks, [&](Communicator& comm) { EXPECT_EQ(expected, run_training(config, comm, accepted)); });
     return folder;
   }
   static std::vector<nlohmann::json> steps(const Path& folder) {
@@ -60,6 +62,14 @@ class RunTest : public testing::Test {
       if (auto object = nlohmann::json::parse(line); object.contains("loss")) found.push_back(object);
     return found;
   }
+  static std::vector<nlohmann::json> evaluations(const Path& folder) {
+    std::ifstream file(folder / "metrics.jsonl");
+    std::vector<nlohmann::json> found;
+    for (std::string line; std::getline(file, line);)
+      if (auto object = nlohmann::json::parse(line); object.contains("eval_loss")) found.push_back(object);
+    return found;
+  }
+  std::string refused(const std::string& name, Settings, const Settings& change);
   static std::string weights(const Path& folder) { return read_file(folder / "model/model.safetensors", 64 << 20); }
 
   static test::TempFolder* scenes_;
@@ -148,6 +158,137 @@ TEST_F(RunTest, AResumeWithAnotherGlobalBatchIsRefused) {
   }
 }
 
+// What a resume of `settings` with `change` says.
+std::string RunTest::refused(const std::string& name, Settings settings, const Settings& change) {
+  settings.emplace_back("run.resume", "auto");
+  settings.insert(settings.end(), change.begin(), change.end());
+  return test::message_of([&] { train(name, 2, settings); }, Exit::config);
+}
+
+TEST_F(RunTest, AResumeWithAnotherModelOrOtherImagesIsRefused) {
+  Path images = runs_.path() / "images";
+  std::filesystem::copy(scenes_->path() / "scenes/train", images, std::filesystem::copy_options::recursive);
+  Settings settings = {{"data.train", images.string()}, {"train.steps", "2"}};
+  train("first", 1, settings);
+  auto has = [](const std::string& text, const char* part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text << " lacks " << part;
+  };
+  has(refused("first", settings, {{"train.batch_size", "4"}, {"model.hidden_dropout_prob", "0.5"}}),
+      "config.json/hidden_dropout_prob = 0.0 and would go on with 0.5");
+  settings.emplace_back("train.batch_size", "4");
+  auto folders = std::filesystem::directory_iterator(images);
+  std::filesystem::rename(folders->path(), images / "renamed");
+  has(refused("first", settings, {}), "data = ");
+}
+
+TEST_F(RunTest, ARefusedResumeLeavesTheRecord) {
+  Path folder = train("first", 1, {{"train.steps", "2"}});
+  int accepted = 0;
+  Settings settings = {{"train.steps", "2"}, {"run.resume", "auto"}};
+  auto resume = [&](const std::string& batch_size) {
+    auto all = settings;
+    all.emplace_back("train.batch_size", batch_size);
+    train("first", 1, all, Exit::ok, [&] { ++accepted; });
+  };
+  std::string verdict = read_file(folder / "verdict.json", 1 << 20);
+  EXPECT_THROW(resume("4"), Error);
+  EXPECT_EQ(accepted, 0);
+  EXPECT_EQ(read_file(folder / "verdict.json", 1 << 20), verdict);
+  resume("8");
+  EXPECT_EQ(accepted, 1);
+}
+
+TEST_F(RunTest, RanksThatSeeOtherImagesSaySo) {
+  std::string text = test::message_of(
+      [&] {
+        run_ranks(2, [&](Communicator& comm) {
+          Config config;
+          Path data = scenes_->path() / "scenes";
+          set(config, "data.train", (data / (comm.rank() ? "eval" : "train")).string(), "test");
+          set(config, "run.output", runs_.path().string(), "test");
+          run_training(config, comm);
+        });
+      },
+      Exit::input);
+  EXPECT_NE(text.find("rank 1 sees other data than rank 0"), std::string::npos) << text;
+}
+
+TEST_F(RunTest, AnEvaluationThatAStopCameBeforeIsMadeUpFor) {
+  Settings settings = {{"data.eval", (scenes_->path() / "scenes/eval").string()},
+                       {"train.eval_every", "1"},
+                       {"train.steps", "3"},
+                       {"run.best", "eval_loss"}};
+  Path whole = train("whole", 1, settings);
+  request_stop();
+  Path folder = train("stopped", 1, settings, Exit::preempted);
+  EXPECT_TRUE(evaluations(folder).empty());
+  clear_stop_request();
+  settings.emplace_back("run.resume", "auto");
+  train("stopped", 1, settings);
+  auto expected = evaluations(whole), found = evaluations(folder);
+  ASSERT_EQ(3u, expected.size());
+  ASSERT_EQ(3u, found.size());
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(expected[i]["step"], found[i]["step"]);
+    EXPECT_EQ(expected[i]["eval_loss"], found[i]["eval_loss"]);
+  }
+}
+
+TEST_F(RunTest, AStopInTheLastStepStillEvaluates) {
+  request_stop();
+  Path folder = train("last", 1, {{"data.eval", (scenes_->path() / "scenes/eval").string()}, {"train.steps", "1"}});
+  EXPECT_EQ(1u, evaluations(folder).size());
+}
+
+// The loss by which the best was found is no measure of an accuracy.
+TEST_F(RunTest, TheBestBeginsAnewWithAnotherMetric) {
+  Settings settings = {
+      {"data.eval", (scenes_->path() / "scenes/eval").string()}, {"train.eval_every", "1"}, {"run.best", "eval_loss"}};
+  request_stop();
+  settings.emplace_back("train.eval_every", "2");
+  train("best", 1, settings, Exit::preempted);  // at step 1
+  auto resumed = settings;
+  resumed.emplace_back("run.resume", "auto");
+  train("best", 1, resumed, Exit::preempted);  // at step 2, owing its evaluation
+  clear_stop_request();
+  resumed.emplace_back("fault.kind", "throw");
+  resumed.emplace_back("fault.step", "3");
+  EXPECT_THROW(train("best", 1, resumed), Error);  // evaluated at step 2
+  resumed.back().second = "100";
+  resumed.emplace_back("run.best", "eval_accuracy");
+  std::string said;
+  log::set_sink([&](const std::string& line) { said += line + "\n"; });
+  train("best", 1, resumed);
+  EXPECT_NE(said.find("the best so far was eval_loss of 24 images"), std::string::npos) << said;
+}
+
+TEST_F(RunTest, MoreWarmupThanStepsIsRefused) {
+  auto message = [&](const char* key, const char* value) {
+    return test::message_of(
+        [&] {
+          train("warm", 1, {{"train.steps", "epochs"}, {"train.epochs", "1"}, {key, value}});
+        },
+        Exit::config);
+  };
+  EXPECT_NE(message("train.warmup", "500").find("train.warmup = 500 is more than the"), std::string::npos);
+  EXPECT_NE(message("train.epochs", "9e8").find("expected fewer than 1000000000"), std::string::npos);
+}
+
+TEST_F(RunTest, ReplacedImagesOfEveryPassAreCounted) {
+  Path images = runs_.path() / "images";
+  std::filesystem::copy(scenes_->path() / "scenes/train", images, std::filesystem::copy_options::recursive);
+  int broken = 0;
+  for (auto& entry : std::filesystem::recursive_directory_iterator(images))
+    if (entry.is_regular_file() && broken < 40) test::write_bytes(entry.path(), "no image"), ++broken;
+  auto all = steps(train("replaced", 2,
+                         {{"data.train", images.string()},
+                          {"data.max_quarantined", "90"},
+                          {"train.batch_size", "16"},
+                          {"train.accumulate", "3"},
+                          {"train.steps", "1"}}));  // an epoch
+  EXPECT_EQ(40, int(all.back()["quarantined"]));
+}
+
 TEST_F(RunTest, DivergenceStopsTheRunAndSaysSo) {
   try {
     train("diverged", 2, {{"train.lr", "1e30"}, {"train.clip_norm", "0"}, {"train.schedule", "constant"}});
@@ -161,13 +302,6 @@ TEST_F(RunTest, DivergenceStopsTheRunAndSaysSo) {
 
 TEST_F(RunTest, EvaluationCountsEverySampleOnce) {
   Settings settings = {{"data.eval", (scenes_->path() / "scenes/eval").string()}, {"train.eval_every", "6"}};
-  auto evaluations = [](const Path& folder) {
-    std::ifstream file(folder / "metrics.jsonl");
-    std::vector<nlohmann::json> found;
-    for (std::string line; std::getline(file, line);)
-      if (auto object = nlohmann::json::parse(line); object.contains("eval_loss")) found.push_back(object);
-    return found;
-  };
   settings.emplace_back("train.batch_size", "8");
   auto one = evaluations(train("one", 1, settings));
   settings.back().second = "2";

@@ -1,0 +1,65 @@
+#include "train/resume.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/check.hpp"
+#include "core/base/json.hpp"
+
+namespace viaduct {
+namespace {
+
+// The first difference between two JSON objects, as "name: saved, mine"; empty: none.
+std::string difference(const std::string& saved, const std::string& mine, const std::string& name,
+                       const std::string& where) {
+  auto a = parse_json_object(saved, where), b = parse_json_object(mine, name);
+  auto steps = nlohmann::json::diff(a, b);
+  if (steps.empty()) return {};
+  nlohmann::json::json_pointer at(steps[0].at("path").get<std::string>());
+  auto text = [&](const nlohmann::json& json) { return json.contains(at) ? json.at(at).dump() : "nothing"; };
+  return fmt::format("{}{} = {} and would go on with {}", name, at.to_string(), text(a), text(b));
+}
+
+}  // namespace
+
+std::string describe_data(const Dataset& data) {
+  Hasher hasher;
+  auto add = [&](const std::string& text) { hasher.add(text.c_str(), int64_t(text.size()) + 1); };
+  for (const std::string& name : data.classes()) add(name);
+  for (int64_t i = 0; i < data.size(); ++i) {
+    int32_t label = data.has_labels() ? data.label(i) : -1;
+    add(data.id(i)), hasher.add(&label, sizeof label);
+  }
+  return fmt::format("{} images of {} classes, xxh3 {}", data.size(), data.classes().size(), hasher.hex());
+}
+
+void agree_on_data(const TrainEval& data, Communicator& comm) {
+  std::string mine = "training: " + describe_data(*data.train);
+  if (data.eval) mine += "; held out: " + describe_data(*data.eval);
+  auto all = comm.all_gather_text(mine);
+  for (size_t rank = 1; rank < all.size(); ++rank)
+    if (all[rank] != all[0])
+      fail_input(
+          fmt::format("rank {} sees other data than rank 0: expected {}; found {}; every host needs the same "
+                      "files under data.train and data.eval",
+                      rank, all[0], all[rank]));
+}
+
+void check_resumable(const Checkpoint& checkpoint, const RunState& mine) {
+  const RunState& saved = checkpoint.state;
+  auto refuse = [&](const std::string& what) {
+    fail_config(
+        fmt::format("{}: the run was saved with {}; resume with what it began with, or start a new run from its "
+                    "model/ folder",
+                    checkpoint.path.string(), what));
+  };
+  for (const char* name : {"global_batch", "total_steps", "seed", "shuffle"})
+    if (saved.integer(name) != mine.integer(name))
+      refuse(fmt::format("{} = {} and would go on with {}", name, saved.integer(name), mine.integer(name)));
+  if (saved.text("data") != mine.text("data"))
+    refuse(fmt::format("data = {} and would go on with {}", saved.text("data"), mine.text("data")));
+  for (const char* name : {"config.json", "preprocessor_config.json"})
+    if (auto what = difference(saved.text(name), mine.text(name), name, checkpoint.path / "state.json"); !what.empty())
+      refuse(what);
+}
+
+}  // namespace viaduct
