@@ -29,7 +29,7 @@ Shape with_columns(Shape s, int64_t columns) {
 }
 
 struct Forward {
-  bool bias = true, pre = false, accumulate = false;
+  bool bias = true, pre = false, residual = false;
   Activation activation = Activation::none;
 };
 
@@ -38,7 +38,8 @@ OpCase linear(Shape s, int64_t N, Forward f) {
   Shape y = with_columns(s, N);
   std::vector<Operand> operands{in("x", s), in("weight", {N, K}, normal(0, 0.3))};
   if (f.bias) operands.push_back(in("bias", {N}));
-  operands.push_back(f.accumulate ? inout("y", y) : out("y", y));
+  if (f.residual) operands.push_back(in("residual", y));
+  operands.push_back(out("y", y));
   if (f.pre) operands.push_back(out("pre", y));
   auto backward = [=](Ctx& ctx, const Tensors& t) {
     auto scope = ctx.arena.scope("test");
@@ -52,13 +53,14 @@ OpCase linear(Shape s, int64_t N, Forward f) {
   };
   std::vector<std::string> inputs{"x", "weight"};
   if (f.bias) inputs.push_back("bias");
-  if (f.accumulate || (f.activation != Activation::none && !f.pre)) inputs.clear();
+  if (f.activation != Activation::none && !f.pre) inputs.clear();
   return {.name = "linear/" + name_of(f.activation) + (f.bias ? "" : "no_bias/") + (f.pre ? "pre/" : "") +
-                  (f.accumulate ? "accumulate/" : "") + dims(s) + "/" + std::to_string(N),
+                  (f.residual ? "residual/" : "") + dims(s) + "/" + std::to_string(N),
           .operands = operands,
           .run =
               [=](Ctx& ctx, const Tensors& t) {
-                ops::LinearOptions o{.activation = f.activation, .accumulate = f.accumulate};
+                ops::LinearOptions o{.activation = f.activation};
+                if (f.residual) o.residual = t["residual"];
                 if (f.bias) o.bias = t["bias"];
                 if (f.pre) o.pre = t["pre"];
                 ops::linear(ctx, t["y"], t["x"], t["weight"], o);
@@ -72,10 +74,12 @@ OpCase linear(Shape s, int64_t N, Forward f) {
                 for (int64_t k = 0; k < K; ++k) sum += x[i * K + k] * w[j * K + k];
                 if (f.bias) sum += v["bias"][j];
                 if (f.pre) v["pre"][i * N + j] = sum;
-                out[i * N + j] = (f.accumulate ? out[i * N + j] : R(0)) + value(f.activation, sum);
+                out[i * N + j] = (f.residual ? v["residual"][i * N + j] : R(0)) + value(f.activation, sum);
               }
           }),
           .gradient = {"y", inputs, backward},
+          .aliases = f.residual ? std::vector<std::pair<std::string, std::string>>{{"y", "residual"}}
+                                : std::vector<std::pair<std::string, std::string>>{},
           .flops = 2.0 * double(M * N * K)};
 }
 
@@ -130,7 +134,7 @@ OpCase weight_grad(Shape s, int64_t K, bool bias = true) {
           .flops = 2.0 * double(M * N * K)};
 }
 
-const Forward kPlain{}, kNoBias{.bias = false}, kAdd{.accumulate = true};
+const Forward kPlain{}, kNoBias{.bias = false}, kAdd{.residual = true};
 const Forward kGelu{.activation = Activation::gelu}, kSaved{.pre = true, .activation = Activation::gelu};
 
 const AddCases rows{{
@@ -138,7 +142,7 @@ const AddCases rows{{
     linear({3, 37}, 41, kPlain),
     linear({2, 5, 64}, 10, kNoBias),
     linear({3, 100}, 99, kAdd),
-    linear({3, 100}, 99, {.bias = false, .accumulate = true}),
+    linear({3, 100}, 99, {.bias = false, .residual = true}),
     linear({197, 33}, 65, kGelu),
     linear({197, 33}, 65, kSaved),
     linear({5, 16}, 33, {.pre = true, .activation = Activation::relu}),

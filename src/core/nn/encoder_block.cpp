@@ -25,13 +25,13 @@ ops::AttentionArgs EncoderBlock::attention_args(Tensor q, int64_t q_column, Tens
           .op = options.first_op};
 }
 
-void EncoderBlock::add_branch(Ctx& ctx, const Linear& linear, Tensor y, Tensor x, uint32_t op) const {
-  if (options.hidden_dropout == 0 || !ctx.training) return linear.forward(ctx, y, x, {.accumulate = true});
+void EncoderBlock::add_branch(Ctx& ctx, const Linear& linear, Tensor y, Tensor residual, Tensor x, uint32_t op) const {
+  if (options.hidden_dropout == 0 || !ctx.training) return linear.forward(ctx, y, x, {.residual = residual});
   auto scope = ctx.arena.scope("branch");
   Tensor branch = ctx.arena.temp(y.shape, y.dtype);
   linear.forward(ctx, branch, x);
   ops::dropout(ctx, branch, branch, {options.hidden_dropout, op});
-  ops::add(ctx, y, y, branch);
+  ops::add(ctx, y, residual, branch);
 }
 
 Tensor EncoderBlock::branch_gradient(Ctx& ctx, Tensor d, uint32_t op) const {
@@ -46,14 +46,12 @@ Tensor EncoderBlock::forward(Ctx& ctx, Tensor x, Saved* saved) const {
   Arena& arena = ctx.arena;
   int64_t B = x.shape[0], T = x.shape[1], W = options.width;
   auto make = [&](Shape shape) { return saved ? arena.keep(shape, x.dtype) : arena.temp(shape, x.dtype); };
-  DType stat = x.dtype == DType::f64 ? DType::f64 : DType::f32;
 
   Saved s;
   s.x = x;
-  if (saved) s.stats1 = keep_stats(ctx, x), s.lse = arena.keep({B, options.heads, T}, stat);
+  if (saved) s.stats1 = keep_stats(ctx, x), s.lse = arena.keep({B, options.heads, T}, stat_dtype(x.dtype));
   s.qkv = make({B, T, 3 * W}), s.attended = make({B, T, W});
-  Tensor y = x;
-  if (saved) s.middle = arena.keep(x.shape, x.dtype), y = s.middle;
+  s.middle = saved ? arena.keep(x.shape, x.dtype) : x;
   {
     auto inner = arena.scope("norm");
     Tensor normed = arena.temp(x.shape, x.dtype);
@@ -61,14 +59,10 @@ Tensor EncoderBlock::forward(Ctx& ctx, Tensor x, Saved* saved) const {
     qkv.forward(ctx, s.qkv, normed);
   }
   ops::attention(ctx, s.attended, s.lse, attention_args(s.qkv, 0, s.qkv, W));
-  if (saved) ops::copy(ctx, y, x);
-  add_branch(ctx, out, y, s.attended, options.first_op + 1);
-  if (saved) {
-    s.stats2 = keep_stats(ctx, x);
-    y = arena.keep(x.shape, x.dtype);
-    ops::copy(ctx, y, s.middle);
-  }
-  mlp_forward(ctx, y, saved ? s.middle : y, saved ? &s : nullptr);
+  add_branch(ctx, out, s.middle, x, s.attended, options.first_op + 1);
+  if (saved) s.stats2 = keep_stats(ctx, x);
+  Tensor y = saved ? arena.keep(x.shape, x.dtype) : x;
+  mlp_forward(ctx, y, s.middle, saved ? &s : nullptr);
   if (saved) *saved = s;
   return y;
 }
@@ -82,7 +76,7 @@ void EncoderBlock::mlp_forward(Ctx& ctx, Tensor y, Tensor middle, Saved* saved) 
   Tensor pre = saved ? ctx.arena.keep(wide, middle.dtype) : Tensor{};
   norm2.forward(ctx, normed, saved ? saved->stats2 : ops::NormStats{}, middle);
   up.forward(ctx, act, normed, {.activation = options.activation, .pre = pre});
-  add_branch(ctx, down, y, act, options.first_op + 2);
+  add_branch(ctx, down, y, middle, act, options.first_op + 2);
   if (saved) saved->pre = pre, saved->act = act;
 }
 

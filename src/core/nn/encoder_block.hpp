@@ -55,10 +55,11 @@ struct EncoderBlock {
 
  private:
   ops::AttentionArgs attention_args(Tensor q, int64_t q_column, Tensor kv, int64_t k_column) const;
-  void mlp_forward(Ctx&, Tensor y, Tensor middle, Saved*) const;                // y += down(act(up(norm2(middle))))
-  void mlp_backward(Ctx&, Tensor d, const Saved&) const;                        // d: gradient of y in, of middle out
-  void add_branch(Ctx&, const Linear&, Tensor y, Tensor x, uint32_t op) const;  // y += dropout(linear(x))
-  Tensor branch_gradient(Ctx&, Tensor d, uint32_t op) const;                    // the gradient of linear(x) above
+  void mlp_forward(Ctx&, Tensor y, Tensor middle, Saved*) const;  // y = middle + down(act(up(norm2(middle))))
+  void mlp_backward(Ctx&, Tensor d, const Saved&) const;          // d: gradient of y in, of middle out
+  // y = residual + dropout(linear(x)); y may be the residual.
+  void add_branch(Ctx&, const Linear&, Tensor y, Tensor residual, Tensor x, uint32_t op) const;
+  Tensor branch_gradient(Ctx&, Tensor d, uint32_t op) const;  // the gradient of linear(x) above
 };
 
 }  // namespace viaduct::nn

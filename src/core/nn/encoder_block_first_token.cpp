@@ -14,13 +14,12 @@ Tensor EncoderBlock::forward_first_token(Ctx& ctx, Tensor x, Saved* saved) const
   Arena& arena = ctx.arena;
   int64_t B = x.shape[0], T = x.shape[1], W = options.width;
   auto make = [&](Shape shape) { return saved ? arena.keep(shape, x.dtype) : arena.temp(shape, x.dtype); };
-  DType stat = x.dtype == DType::f64 ? DType::f64 : DType::f32;
 
   Tensor y = make({B, W});
   auto scope = arena.scope("block");
   Saved s;
   s.x = x;
-  if (saved) s.stats1 = keep_stats(ctx, x), s.lse = arena.keep({B, options.heads, 1}, stat);
+  if (saved) s.stats1 = keep_stats(ctx, x), s.lse = arena.keep({B, options.heads, 1}, stat_dtype(x.dtype));
   s.q = make({B, 1, W}), s.qkv = make({B, T, 2 * W}), s.attended = make({B, 1, W});
   if (saved) s.middle = arena.keep({B, W}, x.dtype);
   {
@@ -34,11 +33,8 @@ Tensor EncoderBlock::forward_first_token(Ctx& ctx, Tensor x, Saved* saved) const
   ops::attention(ctx, s.attended, s.lse, attention_args(s.q, 0, s.qkv, 0));
   Tensor middle = saved ? s.middle : y;
   ops::select_token(ctx, middle, x, 0);
-  add_branch(ctx, out, middle, s.attended.reshape({B, W}), options.first_op + 1);
-  if (saved) {
-    s.stats2 = keep_stats(ctx, middle);
-    ops::copy(ctx, y, middle);
-  }
+  add_branch(ctx, out, middle, middle, s.attended.reshape({B, W}), options.first_op + 1);
+  if (saved) s.stats2 = keep_stats(ctx, middle);
   mlp_forward(ctx, y, middle, saved ? &s : nullptr);
   if (saved) *saved = s;
   return y;

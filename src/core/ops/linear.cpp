@@ -34,7 +34,8 @@ void linear(Ctx& ctx, Tensor y, Tensor x, Tensor weight, const LinearOptions& o)
   check.same_size("y", y, Tensor{nullptr, with_columns(x, out), product_dtype(y, weight.dtype), ctx.device()});
   if (o.bias) check("bias", o.bias, {out}, weight.dtype);
   if (o.pre) check.same_size("pre", o.pre, y);
-  check.that(!o.accumulate || (o.activation == Activation::none && !o.pre), "an activation goes with y =, not y +=", y);
+  if (o.residual) check.same_size("residual", o.residual, y);
+  check.that(!o.residual || (o.activation == Activation::none && !o.pre), "an activation goes without a residual", y);
   run_or_plan(ctx, [&] { cpu::linear(ctx, y, x, weight, o); });
 }
 

@@ -11,7 +11,7 @@ struct LinearOptions {
   Tensor bias{};                                // [N]
   Activation activation = Activation::none;     // applied to x W^T + b
   Tensor pre{};                                 // [.., N]: receives x W^T + b where backward needs it
-  bool accumulate = false;                      // y += x W^T + b (a residual stream); without an activation
+  Tensor residual{};                            // y = residual + x W^T + b; may be y itself; without an activation
 };
 void linear(Ctx&, Tensor y, Tensor x, Tensor weight, const LinearOptions& = {});
 

@@ -134,14 +134,33 @@ void add_column_sums(C* dbias, const T* dy, int64_t rows, int64_t columns) {
   });
 }
 
+// y = residual + bias, to which the product is added.
+void begin_sum(Tensor y, Tensor residual, Tensor bias) {
+  if (!bias && y.data == residual.data) return;
+  int64_t n = y.shape.last();
+  dispatch(y.dtype, [&]<class T>() {
+    using C = compute_t<T>;
+    T* to = data<T>(y);
+    const T *from = data<T>(residual), *row = bias ? data<T>(bias) : nullptr;
+    parallel_rows(y.shape.rows(), n, [=](int64_t r) {
+      if (!row) return void(std::copy(from + r * n, from + (r + 1) * n, to + r * n));
+#pragma omp simd
+      for (int64_t j = 0; j < n; ++j) to[r * n + j] = T(C(from[r * n + j]) + C(row[j]));
+    });
+  });
+}
+
 }  // namespace
 
 void linear(Ctx& ctx, Tensor y, Tensor x, Tensor weight, const LinearOptions& o) {
   auto scope = ctx.arena.scope("linear");
   int64_t n = weight.shape[0];
-  Raw raw = multiply(ctx, o.pre ? o.pre : y, x, weight, Use::forward, o.bias, o.accumulate);
+  bool begin_with_bias = o.residual && y.dtype != DType::bf16;  // in bf16 it would be one rounding more
+  if (o.residual && !idle(ctx, x)) begin_sum(y, o.residual, begin_with_bias ? o.bias : Tensor{});
+  Tensor product_bias = begin_with_bias ? Tensor{} : o.bias;
+  Raw raw = multiply(ctx, o.pre ? o.pre : y, x, weight, Use::forward, product_bias, bool(o.residual));
   bool in_place = raw.values.data == y.data && y.dtype == raw.values.dtype;
-  bool add_bias = o.bias && raw.bias_missing;
+  bool add_bias = product_bias && raw.bias_missing;
   Tensor bias = ctx.arena.temp({n}, stat_dtype(weight.dtype));
   if (idle(ctx, x) || (in_place && !add_bias && o.activation == Activation::none)) return;
   add_bias ? copy(bias, o.bias) : fill(bias, 0);
