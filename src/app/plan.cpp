@@ -33,13 +33,13 @@ void print_plan(const MemoryPlan& plan, const char* title) {
 }
 
 Exit run(const Invocation& call) {
-  settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
-  if (call.world.rank != 0) return Exit::ok;
   Config config = call.config;
   if (!call.subjects.empty()) config = with_model(call, "plan");
   std::vector<std::string> classes;
   if (!config.data.train.empty()) classes = open_labelled(config.data.train, Split::train)->classes();
   ModelSource source = resolve_model(config, classes);
+  settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
+  if (call.world.rank != 0) return Exit::ok;
   MakeTask make = task_maker(source, config);
   StepShape training = step_shape(config, true), inference = step_shape(config, false);
   auto task = make();
