@@ -3,8 +3,10 @@
 #include <cstdio>
 #include <cstring>
 
-#include <jerror.h>
+// First: the numbers of jerror.h's messages depend on the version that jpeglib.h states (62 in Debian, 80 in Ubuntu).
 #include <jpeglib.h>
+
+#include <jerror.h>
 
 #include "core/base/check.hpp"
 #include "data/decode_formats.hpp"
