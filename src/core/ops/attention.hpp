@@ -11,11 +11,11 @@ struct Heads {
 };
 
 struct AttentionArgs {
-  Heads q, k, v;        // q [B, Tq, ..], k and v [B, Tk, ..]
+  Heads q, k, v;  // q [B, Tq, ..], k and v [B, Tk, ..]
   int64_t heads = 1, head_dim = 64;
   double scale = 0.125;
-  Tensor key_mask{};    // [B, Tk] int32, 1 = attend, 0 = masked; absent: all. A query with no key left gets zeros.
-  float dropout = 0;    // on the probabilities; Philox by (ctx.sample_keys[b], op, element), see elementwise.hpp
+  Tensor key_mask{};  // [B, Tk] int32, 1 = attend, 0 = masked; absent: all. A query with no key left gets zeros.
+  float dropout = 0;  // on the probabilities; Philox by (ctx.sample_keys[b], op, element), see elementwise.hpp
   uint32_t op = 0;
 };
 // out [B, Tq, H D]; lse [B, H, Tq] fp32 (fp64 for fp64): log-sum-exp of the scaled scores, absent in inference.

@@ -8,10 +8,10 @@
 namespace viaduct::ops {
 
 struct LinearOptions {
-  Tensor bias{};                                // [N]
-  Activation activation = Activation::none;     // applied to x W^T + b
-  Tensor pre{};                                 // [.., N]: receives x W^T + b where backward needs it
-  Tensor residual{};                            // y = residual + x W^T + b; may be y itself; without an activation
+  Tensor bias{};                             // [N]
+  Activation activation = Activation::none;  // applied to x W^T + b
+  Tensor pre{};                              // [.., N]: receives x W^T + b where backward needs it
+  Tensor residual{};                         // y = residual + x W^T + b; may be y itself; without an activation
 };
 void linear(Ctx&, Tensor y, Tensor x, Tensor weight, const LinearOptions& = {});
 
@@ -19,7 +19,7 @@ void linear(Ctx&, Tensor y, Tensor x, Tensor weight, const LinearOptions& = {});
 struct LinearInputGradOptions {
   bool accumulate = false;
   Activation activation = Activation::none;
-  Tensor pre{};                                 // [.., K]
+  Tensor pre{};  // [.., K]
 };
 void linear_input_grad(Ctx&, Tensor dx, Tensor dy, Tensor weight, const LinearInputGradOptions& = {});
 

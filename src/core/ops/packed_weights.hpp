@@ -12,10 +12,10 @@ class PackedWeights {
  public:
   explicit PackedWeights(Device);
   ~PackedWeights();
-  void values_changed();        // the optimizer stepped or a checkpoint was loaded: every copy is stale
-  int64_t bytes() const;        // held now
+  void values_changed();  // the optimizer stepped or a checkpoint was loaded: every copy is stale
+  int64_t bytes() const;  // held now
 
-  struct Impl;                  // the backend's
+  struct Impl;  // the backend's
   Impl& impl() { return *impl_; }
 
  private:
