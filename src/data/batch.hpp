@@ -16,9 +16,21 @@ struct Quarantined {
   std::string reason;
 };
 
+// Token ids of one text a sample, padded on the right to the same T on every rank.
+struct TextTensors {
+  Tensor ids;   // [B, T] int32
+  Tensor mask;  // [B, T] int32: 1 for tokens, 0 for padding
+  explicit operator bool() const { return bool(ids); }
+};
+
 struct Batch {
   Tensor pixels;                         // [B, H, W, 3] uint8
   Tensor labels;                         // [B] int32; absent when the data has none
+  TextTensors text;                      // the sample's own text; absent without texts
+  TextTensors pair;                      // image-text matching: the text to be judged, with
+  Tensor pair_labels;                    // [B] int32: 1 where it belongs to the image, else 0
+  Tensor masked_ids, masked_labels;      // [B, T] int32, masked language modelling: `text` with tokens hidden, and what
+                                         // was there, -100 elsewhere; the mask is that of `text`
   Tensor keys;                           // [B] int64: sample_key(seed, epoch, sample), Ctx::sample_keys
   std::vector<int64_t> samples;          // [B] indices in the dataset, after substitution
   std::vector<Quarantined> quarantined;  // what could not be read while this batch was made, failed substitutes too

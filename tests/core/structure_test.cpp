@@ -45,6 +45,7 @@ const std::vector<Owner> kOwners{
     {{"hdf5*", "H5*"}, {"data/hdf5*"}},
     {{"jpeglib.h", "turbojpeg.h"}, {"data/decode*", "data/jpeg_encode*"}},
     {{"png.h", "webp/*"}, {"data/decode*"}},
+    {{"pcre2.h"}, {"data/tokenizer*"}},
     {{"nlohmann/json.hpp"}, {"*.cpp"}},
 };
 

@@ -41,7 +41,10 @@ enum class Draw : uint32_t {
   dropout = 5,
   substitute = 6,
   split = 7,
-  scene = 8
+  scene = 8,
+  caption = 9,    // which of a sample's texts
+  mismatch = 10,  // whether a pair is a mismatch, and with whose text
+  mask = 11       // which tokens are masked, and how
 };
 
 // The key of all draws for one sample in one epoch.
