@@ -10,16 +10,21 @@ namespace viaduct {
 
 Parameter& ParameterStore::add(std::string name, Shape shape, ParameterOptions options) {
   expect(!values_, "parameters are registered before the store is materialized");
-  int64_t begin = size_;
-  size_ += align_up(shape.numel(), kAlignment);
+  int64_t& end = in_frozen_block_ ? frozen_end_ : size_;
+  int64_t begin = end;
+  end += align_up(shape.numel(), kAlignment);
   return parameters_.emplace_back(Parameter{std::move(name), shape, options, {begin, begin + shape.numel()}, {}, {}});
 }
 
-Range ParameterStore::block(const std::string& name, const std::function<void()>& add_parameters) {
-  Range range{size_, size_};
+Range ParameterStore::block(const std::string& name, const std::function<void()>& add_parameters, bool frozen) {
+  int64_t& end = frozen ? frozen_end_ : size_;
+  Range range{end, end};
+  in_frozen_block_ = frozen;
   add_parameters();
-  range.end = size_;
+  in_frozen_block_ = false;
+  range.end = end;
   expect(!range.empty(), "a block has parameters");
+  if (frozen) return range;
   blocks_.push_back(range);
   block_names_.push_back(name);
   return range;
@@ -31,6 +36,10 @@ void ParameterStore::materialize(Device device, DType dtype, bool with_gradients
   expect(covered == size_, "every parameter belongs to a block");
   value_buffer_ = allocate(device, size_ * size_of(dtype));
   values_ = value_buffer_.view(0, {size_}, dtype);
+  if (!frozen_range().empty()) {
+    frozen_buffer_ = allocate(device, frozen_range().size() * size_of(dtype));
+    frozen_values_ = frozen_buffer_.view(0, {frozen_range().size()}, dtype);
+  }
   if (with_gradients) {
     DType grad_dtype = stat_dtype(dtype);
     grad_buffer_ = allocate(device, size_ * size_of(grad_dtype));
@@ -38,7 +47,7 @@ void ParameterStore::materialize(Device device, DType dtype, bool with_gradients
   }
   for (Parameter& p : parameters_) {
     p.value = values(p.range).reshape(p.shape);
-    if (with_gradients) p.grad = grads(p.range).reshape(p.shape);
+    if (with_gradients && !p.frozen()) p.grad = grads(p.range).reshape(p.shape);
   }
 }
 
@@ -122,6 +131,18 @@ int64_t ParameterStore::count() const {
   int64_t n = 0;
   for (const Parameter& p : parameters_) n += p.range.size();
   return n;
+}
+
+int64_t ParameterStore::frozen_count() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters_) n += p.frozen() ? p.range.size() : 0;
+  return n;
+}
+
+float* values_of(const std::vector<ValuePart>& parts, const Parameter& p) {
+  for (const ValuePart& part : parts)
+    if (part.range.contains(p.range)) return data<float>(part.values) + (p.range.begin - part.range.begin);
+  fail(Exit::crash, "no part of the values holds " + p.name);
 }
 
 }  // namespace viaduct

@@ -2,6 +2,9 @@
 // clipping, the optimizer, checkpoints and broadcasts are all ranges of them. The gradient buffer begins with kTailSlot
 // elements for the step tail (comm/step_tail.hpp), beside the range whose gradient is ready last, so that it travels
 // with the last bucket.
+//
+// What is frozen (a tower that is not trained, a part that no loss reaches) has values in a buffer of its own and
+// neither gradients nor a place among the blocks: synchronisation, clipping and the optimizer never see it.
 #pragma once
 #include <deque>
 #include <functional>
@@ -34,18 +37,29 @@ struct Parameter {
   ParameterOptions options;
   Range range;   // elements of the flat buffers
   Tensor value;  // set by materialize
-  Tensor grad;   // set by open: may point into a bucket; fp32 (fp64 in gradient checks); absent in a frozen store
+  Tensor grad;   // set by open: may point into a bucket; fp32 (fp64 in gradient checks); absent when frozen
+  bool frozen() const;
 };
+
+// fp32 values of a part of a store, on the host: element 0 is element range.begin of the store.
+struct ValuePart {
+  Range range;
+  Tensor values;
+};
+// The values of `p` in the part that holds it; an error of ours when none does.
+float* values_of(const std::vector<ValuePart>&, const Parameter& p);
 
 class ParameterStore {
  public:
   static constexpr int64_t kTailSlot = 64;
   static constexpr int64_t kAlignment = 64;  // elements; every parameter starts on it
+  static constexpr int64_t kFrozenBegin = int64_t(1) << 48;  // ranges of frozen parameters count from here
 
   // Registration, in forward order. References stay valid.
   Parameter& add(std::string name, Shape shape, ParameterOptions options = {});
-  // What `add` registers inside becomes one block: one range of R5, reported once per backward.
-  Range block(const std::string& name, const std::function<void()>& add_parameters);
+  // What `add` registers inside becomes one block: one range of R5, reported once per backward. A frozen one is not
+  // among blocks(), and nobody reports it.
+  Range block(const std::string& name, const std::function<void()>& add_parameters, bool frozen = false);
 
   // Allocates the flat buffers. `grad` absent (with_gradients = false): a frozen store.
   void materialize(Device, DType value_dtype, bool with_gradients, const Allocate& = allocate_plain);
@@ -60,27 +74,36 @@ class ParameterStore {
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
   Parameter& find(const std::string& name);
-  const std::vector<Range>& blocks() const { return blocks_; }
+  const std::vector<Range>& blocks() const { return blocks_; }  // those that are trained
   const std::string& block_name(Range) const;
   std::string describe(int64_t element) const;  // the parameter there: for messages
 
-  Range range() const { return {kTailSlot, size_}; }  // all parameters, without the tail
-  int64_t size() const { return size_; }              // elements of a flat buffer, the tail slot included
-  int64_t count() const;                              // parameters without padding
+  Range range() const { return {kTailSlot, size_}; }  // what is trained, without the tail
+  Range frozen_range() const { return {kFrozenBegin, frozen_end_}; }
+  int64_t size() const { return size_; }  // elements of a flat buffer, the tail slot included
+  int64_t count() const;                  // parameters without padding, the frozen ones included
+  int64_t frozen_count() const;
   bool trainable() const { return bool(grads_); }
   DType dtype() const { return values_.dtype; }
   Tensor values() const { return values_; }  // [size]
   Tensor grads() const { return grads_; }    // [size]
-  Tensor values(Range r) const { return values_.slice(r.begin, r.end); }
+  Tensor frozen_values() const { return frozen_values_; }  // [frozen_range().size()]; absent when nothing is frozen
+  Tensor values(Range r) const {
+    return r.begin >= kFrozenBegin ? frozen_values_.slice(r.begin - kFrozenBegin, r.end - kFrozenBegin)
+                                   : values_.slice(r.begin, r.end);
+  }
   Tensor grads(Range r) const { return grads_.slice(r.begin, r.end); }
 
  private:
   std::deque<Parameter> parameters_;
   std::vector<Range> blocks_;
   std::vector<std::string> block_names_;
-  int64_t size_ = kTailSlot;
-  Buffer value_buffer_, grad_buffer_;
-  Tensor values_, grads_;
+  int64_t size_ = kTailSlot, frozen_end_ = kFrozenBegin;
+  bool in_frozen_block_ = false;
+  Buffer value_buffer_, grad_buffer_, frozen_buffer_;
+  Tensor values_, grads_, frozen_values_;
 };
+
+inline bool Parameter::frozen() const { return range.begin >= ParameterStore::kFrozenBegin; }
 
 }  // namespace viaduct
