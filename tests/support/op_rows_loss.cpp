@@ -24,26 +24,28 @@ std::pair<std::vector<R>, R> exponentials(const std::vector<R>& logits, int64_t 
 }
 
 // Logits with a spread of 4, and `shift` added to show that the largest is subtracted.
-OpCase cross_entropy(int64_t B, int64_t C, double shift, bool with_gradient) {
+OpCase cross_entropy(int64_t B, int64_t C, double shift, bool with_gradient, double weight = 1) {
   std::vector<Operand> operands{in("logits", {B, C}, normal(shift, 4)),
                                 in("labels", {B}, labels(C), Operand::Type::i32),
                                 out("losses", {B}, Operand::Type::stat)};
   if (with_gradient) operands.push_back(out("gradient", {B, C}));
-  return {.name = "cross_entropy/" + std::string(with_gradient ? "" : "loss_only/") + dims({B, C}),
+  return {.name = "cross_entropy/" + std::string(with_gradient ? "" : "loss_only/") + (weight == 1 ? "" : "weighted/") +
+                  dims({B, C}),
           .operands = operands,
           .run =
               [=](Ctx& ctx, const Tensors& t) {
-                ops::cross_entropy(ctx, t["losses"], with_gradient ? t["gradient"] : Tensor{}, t["logits"],
-                                   t["labels"]);
+                ops::cross_entropy(ctx, t["losses"], with_gradient ? t["gradient"] : Tensor{}, t["logits"], t["labels"],
+                                   weight);
               },
           .reference = reference([=](auto& v) {
             for (int64_t b = 0; b < B; ++b) {
               int64_t label = int64_t(v["labels"][size_t(b)]);
               if (label < 0) continue;
               auto [e, sum] = exponentials(v["logits"], b, C);
-              v["losses"][size_t(b)] = std::log(sum) - std::log(e[size_t(label)]);
+              v["losses"][size_t(b)] = weight * (std::log(sum) - std::log(e[size_t(label)]));
               if (!with_gradient) continue;
-              for (int64_t c = 0; c < C; ++c) v["gradient"][size_t(b * C + c)] = e[size_t(c)] / sum - (c == label);
+              for (int64_t c = 0; c < C; ++c)
+                v["gradient"][size_t(b * C + c)] = weight * (e[size_t(c)] / sum - (c == label));
             }
           }),
           // The op gives the gradient of the sum in the forward pass; here it is only handed over.
@@ -73,6 +75,7 @@ const AddCases rows{{
     cross_entropy(7, 1003, 300, true),
     cross_entropy(40, 2, 0, true),
     cross_entropy(5, 37, 0, false),
+    cross_entropy(7, 10, 0, true, 0.3),
     softmax(7, 37),
     softmax(3, 1000),
     measured(cross_entropy(64, 1000, 0, true)),

@@ -6,13 +6,13 @@
 
 namespace viaduct::ops {
 
-void cross_entropy(Ctx& ctx, Tensor losses, Tensor dlogits, Tensor logits, Tensor labels) {
+void cross_entropy(Ctx& ctx, Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, double weight) {
   OperandCheck check{ctx, "cross_entropy"};
   check.that(logits.shape.rank == 2 && logits.shape[1] > 0, "logits are [B, C]", logits);
   check("losses", losses, {logits.shape[0]}, stat_dtype(logits.dtype));
   check("labels", labels, {logits.shape[0]}, DType::i32);
   if (dlogits) check("dlogits", dlogits, logits.shape, logits.dtype);
-  run_on_device(ctx, [&] { cpu::cross_entropy(losses, dlogits, logits, labels); });
+  run_on_device(ctx, [&] { cpu::cross_entropy(losses, dlogits, logits, labels, weight); });
 }
 
 void softmax(Ctx& ctx, Tensor probabilities, Tensor logits) {

@@ -5,10 +5,10 @@
 
 namespace viaduct::ops {
 
-// losses [B] fp32 (fp64 for fp64) = logsumexp(logits) - logits[label]; dlogits (absent: not wanted; may alias logits) =
-// softmax - onehot. logits [B, C]; labels [B] int32; a label of -100 contributes nothing. Computed in fp32 (fp64 for
-// fp64).
-void cross_entropy(Ctx&, Tensor losses, Tensor dlogits, Tensor logits, Tensor labels);
+// losses [B] fp32 (fp64 for fp64) = weight (logsumexp(logits) - logits[label]); dlogits (absent: not wanted; may alias
+// logits) = weight (softmax - onehot). logits [B, C]; labels [B] int32; a label of -100 contributes nothing. Computed in
+// fp32 (fp64 for fp64).
+void cross_entropy(Ctx&, Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, double weight = 1);
 
 // probabilities [B, C] fp32 of logits [B, C].
 void softmax(Ctx&, Tensor probabilities, Tensor logits);

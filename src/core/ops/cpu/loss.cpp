@@ -19,10 +19,10 @@ std::pair<C, C> exp_sum(const T* x, int64_t n) {
   return {largest, sum};
 }
 
-// to = scale exp(x - largest); `to` may be x.
+// to = weight exp(x - largest) / sum; `to` may be x.
 template <class To, class T, class C = compute_t<T>>
-void write_probabilities(To* to, const T* x, int64_t n, C largest, C sum) {
-  const C scale = C(1) / sum;
+void write_probabilities(To* to, const T* x, int64_t n, C largest, C sum, C weight = 1) {
+  const C scale = weight / sum;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) to[i] = exp(C(x[i]) - largest) * scale;
 }
@@ -36,7 +36,7 @@ void check_labels(const int32_t* labels, int64_t samples, int64_t classes) {
 
 }  // namespace
 
-void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels) {
+void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, double weight) {
   int64_t samples = logits.shape[0], classes = logits.shape[1];
   const int32_t* label = data<int32_t>(labels);
   check_labels(label, samples, classes);
@@ -55,10 +55,10 @@ void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels) 
       }
       auto [largest, sum] = exp_sum(x, classes);
       C own = C(x[label[b]]) - largest;
-      loss[b] = std::log(sum) - own;
+      loss[b] = C(weight) * (std::log(sum) - own);
       if (!dx) return;
-      write_probabilities(dx, x, classes, largest, sum);
-      dx[label[b]] = exp(own) / sum - C(1);
+      write_probabilities(dx, x, classes, largest, sum, C(weight));
+      dx[label[b]] = C(weight) * (exp(own) / sum - C(1));
     });
   });
 }

@@ -3,7 +3,7 @@
 
 namespace viaduct::ops::cpu {
 
-void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels);
+void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, double weight);
 void softmax(Tensor probabilities, Tensor logits);
 
 }  // namespace viaduct::ops::cpu
