@@ -32,6 +32,8 @@ struct Batch {
   Tensor masked_ids, masked_labels;      // [B, T] int32, masked language modelling: `text` with tokens hidden, and what
                                          // was there, -100 elsewhere; the mask is that of `text`
   Tensor keys;                           // [B] int64: sample_key(seed, epoch, sample), Ctx::sample_keys
+  int64_t step_samples = 0;              // training: of the whole step, all ranks and passes
+  int64_t step_masked = 0;               // and the masked tokens of masked_labels among them
   std::vector<int64_t> samples;          // [B] indices in the dataset, after substitution
   std::vector<Quarantined> quarantined;  // what could not be read while this batch was made, failed substitutes too
   int64_t replaced = 0;                  // places whose own sample is among them

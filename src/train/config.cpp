@@ -13,8 +13,7 @@ namespace viaduct {
 namespace {
 
 // Keys of the design that this version does not have yet.
-const std::vector<std::string> kLaterKeys = {"task.freeze",        "task.teacher",         "task.negatives",
-                                             "task.itm_negatives", "data.max_text_length", "parallel.micro_batch"};
+const std::vector<std::string> kLaterKeys = {"task.teacher", "parallel.micro_batch"};
 
 // What the Hugging Face Trainer calls the same thing.
 const std::map<std::string, std::string> kForeignNames = {
@@ -42,6 +41,8 @@ const std::map<std::string, std::string> kForeignNames = {
     {"num_workers", "data.workers"},
     {"ddp_bucket_cap_mb", "parallel.bucket_mb"},
     {"model_name_or_path", "model.pretrained"},
+    {"max_seq_length", "data.max_text_length"},
+    {"tokenizer_name", "data.tokenizer"},
 };
 
 template <class Number>

@@ -50,9 +50,17 @@ struct ModelSection {
 
 struct TaskSection {
   std::string name = "classification";
+  std::string negatives = "local", itm_negatives = "random", freeze;
   template <class V>
   void fields(V&& v) {
-    v("name", name, rule::choice({"classification"}, {"itm", "itc", "mlm", "distillation"}), "what is learnt");
+    v("name", name, rule::text(),
+      "what is learnt: classification; or of images with texts itm (matching), itc (contrastive), mlm (masked "
+      "language modelling), or a weighted sum such as itm:1, mlm:1, itc:0.5");
+    v("negatives", negatives, rule::choice({"local", "global"}),
+      "itc: the other pairs of this rank's batch (as Hugging Face), or of all ranks");
+    v("itm_negatives", itm_negatives, rule::choice({"random", "hard"}),
+      "itm: any other image's text, or the most similar one of the batch (with itc in the sum)");
+    v("freeze", freeze, rule::text(), "towers that keep their weights: any of text, vision, cross");
   }
 };
 
@@ -64,6 +72,8 @@ struct DataSection {
   std::string augment = "default";
   bool shuffle = true;
   int64_t max_quarantined = -1;
+  std::string tokenizer, padding = "longest";
+  int64_t max_text_length = 0;
   template <class V>
   void fields(V&& v) {
     v("train", train, rule::text(),
@@ -78,6 +88,12 @@ struct DataSection {
     v("shuffle", shuffle, rule::text(), "a new order every epoch; false: byte order of the paths");
     v("max_quarantined", max_quarantined, rule::at_least_or(0, {{"auto", -1}}),
       "unreadable images that a rank replaces before it stops; auto: 1 %, at least 10");
+    v("tokenizer", tokenizer, rule::text(),
+      "folder with vocab.json and merges.txt, or tokenizer.json; empty: model.pretrained");
+    v("max_text_length", max_text_length, rule::at_least_or(3, {{"model", 0}}, rule::kMany),
+      "tokens of a text with <s> and </s>; what is longer is cut");
+    v("padding", padding, rule::choice({"longest", "max_length"}),
+      "texts of a batch to the longest among all ranks, or to data.max_text_length");
   }
 };
 

@@ -1,0 +1,90 @@
+#include "train/task_choice.hpp"
+
+#include <charconv>
+#include <cmath>
+
+#include "core/base/check.hpp"
+#include "train/nearest.hpp"
+
+namespace viaduct {
+namespace {
+
+constexpr const char* kExpected =
+    "expected classification, itm, itc or mlm, or a sum of the last three such as itm:1, mlm:1, itc:0.5";
+
+[[noreturn]] void refuse(const Config& config, const std::string& key, const std::string& value,
+                         const std::string& why) {
+  fail_config(fmt::format("{} = '{}' ({}): {}", key, value, config.origin(key), why));
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> items;
+  for (size_t at = 0; at <= text.size();) {
+    size_t end = std::min(text.find(',', at), text.size());
+    std::string item = text.substr(at, end - at);
+    size_t first = item.find_first_not_of(' '), last = item.find_last_not_of(' ');
+    items.push_back(first == item.npos ? "" : item.substr(first, last - first + 1));
+    at = end + 1;
+  }
+  return items;
+}
+
+double weight_of(const Config& config, const std::string& item, size_t colon) {
+  if (colon == item.npos) return 1;
+  double weight = 0;
+  auto [end, error] = std::from_chars(item.data() + colon + 1, item.data() + item.size(), weight);
+  if (error != std::errc() || end != item.data() + item.size() || !(weight > 0) || !std::isfinite(weight))
+    refuse(config, "task.name", config.task.name,
+           fmt::format("expected a weight above 0 after the colon of '{}'", item));
+  return weight;
+}
+
+}  // namespace
+
+TaskChoice choose_task(const Config& config) {
+  const std::string& name = config.task.name;
+  TaskChoice choice;
+  if (name == "distillation") refuse(config, "task.name", name, "distillation is not in this version");
+  if (name != "classification") {
+    for (const std::string& item : split_list(name)) {
+      size_t colon = item.find(':');
+      std::string loss = item.substr(0, colon);
+      double* weight = loss == "itm"   ? &choice.itm
+                       : loss == "itc" ? &choice.itc
+                       : loss == "mlm" ? &choice.mlm
+                                       : nullptr;
+      if (!weight) {
+        std::string meant = nearest(loss, {"classification", "itm", "itc", "mlm"}, 4);
+        refuse(config, "task.name", name, kExpected + (meant.empty() ? "" : "; did you mean " + meant + "?"));
+      }
+      if (*weight > 0) refuse(config, "task.name", name, fmt::format("{} is named twice", loss));
+      *weight = weight_of(config, item, colon);
+      if (choice.first.empty()) choice.first = loss;
+    }
+  }
+  if (config.task.itm_negatives == "hard" && (choice.itm == 0 || choice.itc == 0))
+    refuse(config, "task.itm_negatives", "hard", "needs itm and itc in task.name: itc says which texts are similar");
+  if (config.task.negatives == "global" && choice.itc == 0)
+    refuse(config, "task.negatives", "global", "needs itc in task.name");
+  if (choice.classifies() && !config.task.freeze.empty())
+    refuse(config, "task.freeze", config.task.freeze, "only the towers of an image-text model can be frozen");
+  return choice;
+}
+
+FrozenTowers frozen_towers(const Config& config) {
+  FrozenTowers frozen;
+  if (config.task.freeze.empty()) return frozen;
+  for (const std::string& tower : split_list(config.task.freeze)) {
+    bool* flag = tower == "text"     ? &frozen.text
+                 : tower == "vision" ? &frozen.vision
+                 : tower == "cross"  ? &frozen.cross
+                                     : nullptr;
+    if (!flag)
+      refuse(config, "task.freeze", config.task.freeze,
+             fmt::format("expected a list of text, vision and cross, found '{}'", tower));
+    *flag = true;
+  }
+  return frozen;
+}
+
+}  // namespace viaduct
