@@ -37,7 +37,7 @@ Vit::Vit(ParameterStore& store, const VitConfig& config, bool recompute)
                                                    .activation = config.activation(),
                                                    .eps = config.layer_norm_eps,
                                                    .qkv_bias = config.qkv_bias,
-                                                   .stddev = stddev,
+                                                   .init = {stddev, stddev, stddev, stddev},
                                                    .hidden_dropout = float(config.hidden_dropout_prob),
                                                    .attention_dropout = float(config.attention_probs_dropout_prob),
                                                    .first_op = kFirstBlockDropout + kDropoutsPerBlock * uint32_t(i)});
@@ -85,12 +85,17 @@ Tensor Vit::forward(Ctx& ctx, GradSink* sink, Tensor pixels, const ops::Normaliz
   for (size_t i = 0; i < blocks_.size(); ++i) {
     need(block_ranges_[i]);
     if (saved) saved->marks.push_back(ctx.arena.mark());
+    Tensor in = x;
     if (is_last(i))
-      x = blocks_[i].forward_first_token(ctx, x, saved ? &saved->blocks[i] : nullptr);
+      x = saved ? ctx.arena.keep({B, W}, ctx.dtype) : ctx.arena.temp({B, W}, ctx.dtype);
+    else if (saved)
+      x = ctx.arena.keep(in.shape, ctx.dtype);
+    if (is_last(i))
+      blocks_[i].forward_first_token(ctx, x, in, saved ? &saved->blocks[i] : nullptr);
     else if (saved && recompute_)
-      x = nn::Recomputed{blocks_[i]}.forward(ctx, x, saved->recomputed[i]);
+      nn::Recomputed{blocks_[i]}.forward(ctx, x, in, saved->recomputed[i]);
     else
-      x = blocks_[i].forward(ctx, x, saved ? &saved->blocks[i] : nullptr);
+      blocks_[i].forward(ctx, x, in, saved ? &saved->blocks[i] : nullptr);
   }
   need(norm_range_);
   ops::NormStats stats;
@@ -112,7 +117,7 @@ void Vit::backward(Ctx& ctx, GradSink& sink, Tensor d_features, const ops::Norma
     if (is_last(i))
       blocks_[i].backward_first_token(ctx, d, d_first, saved.blocks[i]);
     else if (recompute_)
-      nn::Recomputed{blocks_[i]}.backward(ctx, d, saved.recomputed[i]);
+      nn::Recomputed{blocks_[i]}.backward(ctx, saved.recomputed[i], d);
     else
       blocks_[i].backward(ctx, d, saved.blocks[i]);
     ctx.arena.release(saved.marks[i]);

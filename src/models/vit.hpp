@@ -18,10 +18,10 @@ class Vit {
 
   struct Saved {
     Tensor pixels;
-    std::vector<nn::EncoderBlock::Saved> blocks;    // of the block that keeps everything
-    std::vector<nn::Recomputed::Saved> recomputed;  // of the others
-    std::vector<Arena::Mark> marks;                 // before each block's forward
-    Tensor last;                                    // [B, W] what the final norm reads
+    std::vector<nn::EncoderBlock::Saved> blocks;                      // of the block that keeps everything
+    std::vector<nn::Recomputed<nn::EncoderBlock>::Saved> recomputed;  // of the others
+    std::vector<Arena::Mark> marks;                                   // before each block's forward
+    Tensor last;                                                      // [B, W] what the final norm reads
     ops::NormStats stats;
   };
 

@@ -7,11 +7,11 @@ namespace viaduct::nn {
 EncoderBlock::EncoderBlock(ParameterStore& store, const EncoderBlockNames& names, const EncoderBlockOptions& o)
     : options(o),
       norm1(store, names.norm1, o.width, o.eps),
-      qkv(store, names.qkv, o.width, 3 * o.width, {o.qkv_bias, o.stddev}),
-      out(store, names.out, o.width, o.width, {true, o.stddev}),
+      qkv(store, names.qkv, o.width, 3 * o.width, {o.qkv_bias, o.init.qkv}),
+      out(store, names.out, o.width, o.width, {true, o.init.out}),
       norm2(store, names.norm2, o.width, o.eps),
-      up(store, names.up, o.width, o.mlp_width, {true, o.stddev}),
-      down(store, names.down, o.mlp_width, o.width, {true, o.stddev}) {}
+      up(store, names.up, o.width, o.mlp_width, {true, o.init.up}),
+      down(store, names.down, o.mlp_width, o.width, {true, o.init.down}) {}
 
 ops::AttentionArgs EncoderBlock::attention_args(Tensor q, int64_t q_column, Tensor kv, int64_t k_column) const {
   int64_t head_dim = options.width / options.heads;
@@ -41,7 +41,7 @@ Tensor EncoderBlock::branch_gradient(Ctx& ctx, Tensor d, uint32_t op) const {
   return masked;
 }
 
-Tensor EncoderBlock::forward(Ctx& ctx, Tensor x, Saved* saved) const {
+void EncoderBlock::forward(Ctx& ctx, Tensor y, Tensor x, Saved* saved) const {
   auto scope = ctx.arena.scope("block");
   Arena& arena = ctx.arena;
   int64_t B = x.shape[0], T = x.shape[1], W = options.width;
@@ -51,7 +51,7 @@ Tensor EncoderBlock::forward(Ctx& ctx, Tensor x, Saved* saved) const {
   s.x = x;
   if (saved) s.stats1 = keep_stats(ctx, x), s.lse = arena.keep({B, options.heads, T}, stat_dtype(x.dtype));
   s.qkv = make({B, T, 3 * W}), s.attended = make({B, T, W});
-  s.middle = saved ? arena.keep(x.shape, x.dtype) : x;
+  s.middle = saved ? arena.keep(x.shape, x.dtype) : y;
   {
     auto inner = arena.scope("norm");
     Tensor normed = arena.temp(x.shape, x.dtype);
@@ -61,10 +61,8 @@ Tensor EncoderBlock::forward(Ctx& ctx, Tensor x, Saved* saved) const {
   ops::attention(ctx, s.attended, s.lse, attention_args(s.qkv, 0, s.qkv, W));
   add_branch(ctx, out, s.middle, x, s.attended, options.first_op + 1);
   if (saved) s.stats2 = keep_stats(ctx, x);
-  Tensor y = saved ? arena.keep(x.shape, x.dtype) : x;
   mlp_forward(ctx, y, s.middle, saved ? &s : nullptr);
   if (saved) *saved = s;
-  return y;
 }
 
 void EncoderBlock::mlp_forward(Ctx& ctx, Tensor y, Tensor middle, Saved* saved) const {
@@ -76,7 +74,7 @@ void EncoderBlock::mlp_forward(Ctx& ctx, Tensor y, Tensor middle, Saved* saved) 
   Tensor pre = saved ? ctx.arena.keep(wide, middle.dtype) : Tensor{};
   norm2.forward(ctx, normed, saved ? saved->stats2 : ops::NormStats{}, middle);
   up.forward(ctx, act, normed, {.activation = options.activation, .pre = pre});
-  add_branch(ctx, down, y, middle, act, options.first_op + 2);
+  if (y) add_branch(ctx, down, y, middle, act, options.first_op + 2);
   if (saved) saved->pre = pre, saved->act = act;
 }
 

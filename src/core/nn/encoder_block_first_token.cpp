@@ -10,12 +10,11 @@ Tensor bias_value(const Linear& l) { return l.bias ? l.bias->value : Tensor{}; }
 Tensor bias_grad(const Linear& l) { return l.bias ? l.bias->grad : Tensor{}; }
 }  // namespace
 
-Tensor EncoderBlock::forward_first_token(Ctx& ctx, Tensor x, Saved* saved) const {
+void EncoderBlock::forward_first_token(Ctx& ctx, Tensor y, Tensor x, Saved* saved) const {
   Arena& arena = ctx.arena;
   int64_t B = x.shape[0], T = x.shape[1], W = options.width;
   auto make = [&](Shape shape) { return saved ? arena.keep(shape, x.dtype) : arena.temp(shape, x.dtype); };
 
-  Tensor y = make({B, W});
   auto scope = arena.scope("block");
   Saved s;
   s.x = x;
@@ -37,7 +36,6 @@ Tensor EncoderBlock::forward_first_token(Ctx& ctx, Tensor x, Saved* saved) const
   if (saved) s.stats2 = keep_stats(ctx, middle);
   mlp_forward(ctx, y, middle, saved ? &s : nullptr);
   if (saved) *saved = s;
-  return y;
 }
 
 void EncoderBlock::backward_first_token(Ctx& ctx, Tensor d, Tensor d_first, const Saved& s) const {

@@ -52,7 +52,7 @@ float* values_of(const std::vector<ValuePart>&, const Parameter& p);
 class ParameterStore {
  public:
   static constexpr int64_t kTailSlot = 64;
-  static constexpr int64_t kAlignment = 64;  // elements; every parameter starts on it
+  static constexpr int64_t kAlignment = 64;                  // elements; every parameter starts on it
   static constexpr int64_t kFrozenBegin = int64_t(1) << 48;  // ranges of frozen parameters count from here
 
   // Registration, in forward order. References stay valid.
@@ -85,8 +85,8 @@ class ParameterStore {
   int64_t frozen_count() const;
   bool trainable() const { return bool(grads_); }
   DType dtype() const { return values_.dtype; }
-  Tensor values() const { return values_; }  // [size]
-  Tensor grads() const { return grads_; }    // [size]
+  Tensor values() const { return values_; }                // [size]
+  Tensor grads() const { return grads_; }                  // [size]
   Tensor frozen_values() const { return frozen_values_; }  // [frozen_range().size()]; absent when nothing is frozen
   Tensor values(Range r) const {
     return r.begin >= kFrozenBegin ? frozen_values_.slice(r.begin - kFrozenBegin, r.end - kFrozenBegin)

@@ -1,27 +1,30 @@
-// Activation recomputation (Chen et al. 2016): of a block only its input is kept; backward runs the forward again.
-// Dropout is drawn from counters, so the second run gives the same bits.
+// Activation recomputation (Chen et al. 2016): of a block only its inputs are kept; backward runs the forward again, as
+// far as backward reads it. Dropout is drawn from counters, so the second run gives the same bits.
 #pragma once
-#include "core/nn/encoder_block.hpp"
+#include "core/device/context.hpp"
 
 namespace viaduct::nn {
 
+// Block: EncoderBlock, TextLayer or CrossLayer.
+template <class Block>
 struct Recomputed {
-  const EncoderBlock& block;
+  const Block& block;
+  using Inputs = typename Block::Inputs;
   struct Saved {
-    Tensor x;
+    Inputs in;  // they must live until backward
   };
 
-  Tensor forward(Ctx& ctx, Tensor x, Saved& saved) const {
-    saved.x = x;
-    Tensor y = ctx.arena.keep(x.shape, x.dtype);
-    ops::copy(ctx, y, x);
-    return block.forward(ctx, y, nullptr);
+  void forward(Ctx& ctx, Tensor out, const Inputs& in, Saved& saved) const {
+    saved.in = in;
+    block.forward(ctx, out, in, nullptr);
   }
-  void backward(Ctx& ctx, Tensor d, const Saved& saved) const {
+  // backward(ctx, saved, d) or, of a CrossLayer, backward(ctx, saved, d, other).
+  template <class... Grads>
+  void backward(Ctx& ctx, const Saved& saved, const Grads&... grads) const {
     Arena::Mark mark = ctx.arena.mark();
-    EncoderBlock::Saved again;
-    block.forward(ctx, saved.x, &again);
-    block.backward(ctx, d, again);
+    typename Block::Saved again;
+    block.forward(ctx, Tensor{}, saved.in, &again);
+    block.backward(ctx, grads..., again);
     ctx.arena.release(mark);
   }
 };
