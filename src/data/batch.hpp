@@ -34,6 +34,7 @@ struct Batch {
   Tensor keys;                           // [B] int64: sample_key(seed, epoch, sample), Ctx::sample_keys
   int64_t step_samples = 0;              // training: of the whole step, all ranks and passes
   int64_t step_masked = 0;               // and the masked tokens of masked_labels among them
+  std::vector<std::string> images;       // [B] which image a text belongs to; empty without texts
   std::vector<int64_t> samples;          // [B] indices in the dataset, after substitution
   std::vector<Quarantined> quarantined;  // what could not be read while this batch was made, failed substitutes too
   int64_t replaced = 0;                  // places whose own sample is among them

@@ -25,16 +25,4 @@ void ClassificationTask::evaluate(Ctx& ctx, const Batch& batch, Metrics& metrics
   }
 }
 
-Batch ClassificationTask::blank_batch(Device device, int64_t samples) const {
-  int64_t size = model_.config().image_size;
-  Batch batch;
-  int64_t pixel_bytes = align_up(samples * size * size * 3, 64);
-  batch.storage = std::make_shared<Buffer>(device, pixel_bytes + 64 * samples);
-  batch.pixels = batch.storage->view(0, {samples, size, size, 3}, DType::u8);
-  batch.labels = batch.storage->view(pixel_bytes, {samples}, DType::i32);
-  batch.keys = batch.storage->view(pixel_bytes + 8 * samples, {samples}, DType::i64);
-  batch.samples.resize(size_t(samples));
-  return batch;
-}
-
 }  // namespace viaduct

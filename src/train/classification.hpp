@@ -1,6 +1,7 @@
 // Image classification: cross entropy, accuracy.
 #pragma once
 #include "models/vit_classifier.hpp"
+#include "train/blank_batch.hpp"
 #include "train/task.hpp"
 
 namespace viaduct {
@@ -15,8 +16,10 @@ class ClassificationTask final : public Task {
   void train(Ctx& ctx, const Batch& batch, GradSink& sink) override { model_.train(ctx, batch, sink); }
   void evaluate(Ctx&, const Batch&, Metrics&) override;
   Tensor predict(Ctx& ctx, const Batch& batch) override { return model_.forward(ctx, batch.pixels); }
-  Batch blank_batch(Device, int64_t samples) const override;
-  double flops(bool with_backward) const override { return model_.flops(with_backward); }
+  Batch blank_batch(Device device, int64_t samples) const override {
+    return viaduct::blank_batch(device, samples, model_.config().image_size);
+  }
+  double flops(bool with_backward, bool) const override { return model_.flops(with_backward); }
 
  private:
   VitClassifier model_;

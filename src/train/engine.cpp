@@ -40,10 +40,14 @@ ModelSource resolve_model(const Config& config, const std::vector<std::string>& 
   if (!config.model.pretrained.empty()) {
     Path folder = find_model_folder(model_folder(config.model.pretrained));
     source.folder = folder.string();
-    source.config = read_vit_config(folder);
+    ModelConfig read = read_model_config(folder);
+    if (is_bridgetower(read)) fail_input(fmt::format("{}: expected model_type = \"vit\"", folder.string()));
+    source.config = vit(read);
     source.processor = read_image_processor(folder, source.config.image_size);
   }
-  apply_overrides(config, source.config);
+  ModelConfig overridden = source.config;
+  apply_overrides(config, overridden);
+  source.config = vit(overridden);
   if (config.data.image_size > 0) {
     if (config.model.overrides.contains("image_size") && source.config.image_size != config.data.image_size)
       fail_config(fmt::format("data.image_size = {} and model.image_size = {} differ; give one of them",
@@ -134,9 +138,10 @@ void Engine::load_weights(uint64_t seed) {
     store.initialize(seed);
     if (apart) optimizer_->master_from_values(work_->ctx);
   } else if (comm_.rank() == 0) {
-    auto loaded =
-        load_vit_weights(source_.folder, source_.config, store, seed, master, apart ? store.range() : Range{});
-    if (!optimizer_ && loaded.new_classifier)
+    std::vector<ValuePart> masters;
+    if (apart) masters.push_back({store.range(), master});
+    auto loaded = load_weights(source_.folder, source_.config, store, seed, masters);
+    if (!optimizer_ && !loaded.new_heads.empty())
       fail_input(
           fmt::format("{0}: expected a classifier for the {1} classes of its config.json, found none that fits; "
                       "train one first: viaduct train --model.pretrained {0}",

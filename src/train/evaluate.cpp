@@ -19,6 +19,7 @@ std::map<std::string, double> evaluate(Task& task, Workspace& work, Loader& load
   totals.reduce(comm, work.stream);
   metrics.reduce(comm, work.stream);
   auto means = metrics.means();
+  task.conclude(means, comm);
   if (totals.sum("quarantined") > 0) means["eval_quarantined"] = totals.sum("quarantined");
   means["eval_runtime"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   means["eval_samples_per_second"] = totals.sum("samples") / means["eval_runtime"];

@@ -128,7 +128,7 @@ RunState Run::state(int64_t step) const {
   s.set("shuffle", int64_t(config_.data.shuffle));
   s.set("evaluated", evaluated_);
   if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
-  s.set("config.json", vit_config_json(engine_.source().config));  // so that a checkpoint can be exported by itself
+  s.set("config.json", model_config_json(engine_.source().config, kArchitecture));  // so that a checkpoint can be exported by itself
   s.set("preprocessor_config.json", image_processor_json(engine_.source().processor));
   return s;
 }
@@ -183,8 +183,9 @@ std::string Run::save(int64_t step, bool is_best) {
 void Run::export_model(const std::string& name) {
   if (!first()) return;
   AdamW& optimizer = engine_.optimizer();
-  export_vit(folder() / name, engine_.source().config, engine_.task().parameters(), optimizer.master(),
-             optimizer.owned(), {{"preprocessor_config.json", image_processor_json(engine_.source().processor)}});
+  viaduct::export_model(folder() / name, engine_.source().config, kArchitecture, engine_.task().parameters(),
+                        {{optimizer.owned(), optimizer.master()}},
+                        {{"preprocessor_config.json", image_processor_json(engine_.source().processor)}});
 }
 
 // The checkpoint to go on from, the same on every rank.

@@ -3,6 +3,7 @@
 #pragma once
 #include <memory>
 
+#include "comm/grad_sync.hpp"
 #include "core/device/context.hpp"
 #include "core/nn/parameter.hpp"
 #include "data/batch.hpp"
@@ -16,13 +17,18 @@ class Task {
   virtual ParameterStore& parameters() = 0;
   // Forward, loss and backward of one pass. Gradients are those of the sum of the losses; see GradSink for the reports.
   virtual void train(Ctx&, const Batch&, GradSink&) = 0;
+  // The same for a rank without samples in a pass in which others have some: every block is reported.
+  virtual void train_nothing(Ctx&, GradSink& sink) { report_all(parameters(), sink); }
   // Adds the sums of every metric of the task; a batch without samples adds none but names them all.
   virtual void evaluate(Ctx&, const Batch&, Metrics&) = 0;
+  // Once all ranks have evaluated all batches: what sums and counts alone do not give. Collective.
+  virtual void conclude(std::map<std::string, double>&, Communicator&) {}
   // logits [B, classes]: a temporary of the enclosing scope.
   virtual Tensor predict(Ctx&, const Batch&) = 0;
 
   virtual Batch blank_batch(Device, int64_t samples) const = 0;  // the shapes that a batch has, for planning
-  virtual double flops(bool with_backward) const = 0;            // nominal, of one sample
+  // Of one sample: nominal ones, which the published model needs, or those that are executed here.
+  virtual double flops(bool with_backward, bool executed) const = 0;
 };
 
 }  // namespace viaduct

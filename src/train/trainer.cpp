@@ -76,7 +76,7 @@ StepTail Trainer::step() {
     if (batch.size() > 0)
       task_.train(ctx, batch, sync_);
     else
-      report_all(task_.parameters(), sync_);
+      task_.train_nothing(ctx, sync_);
   }
   clock_.enter(Phase::comm);
   StepTail tail = sync_.finish();
