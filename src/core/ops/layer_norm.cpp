@@ -29,8 +29,9 @@ void layer_norm_backward(Ctx& ctx, NormGrads grads, Tensor dy, Tensor x, NormSta
   check.same_size("dy", dy, x);
   check_stats(check, stats, x);
   check("gamma", gamma, {columns}, x.dtype);
-  check("dgamma", grads.dgamma, {columns}, stat_dtype(x.dtype));
-  check("dbeta", grads.dbeta, {columns}, stat_dtype(x.dtype));
+  check.that(bool(grads.dgamma) == bool(grads.dbeta), "dgamma and dbeta come together", grads.dbeta);
+  if (grads.dgamma) check("dgamma", grads.dgamma, {columns}, stat_dtype(x.dtype));
+  if (grads.dbeta) check("dbeta", grads.dbeta, {columns}, stat_dtype(x.dtype));
   auto scope = ctx.arena.scope("layer_norm_backward");
   Tensor partial = ctx.arena.temp({cpu::norm_chunks(x.shape.rows()), 2, columns}, stat_dtype(x.dtype));
   run_on_device(ctx, [&] { cpu::layer_norm_backward(grads, partial, dy, x, stats, gamma); });

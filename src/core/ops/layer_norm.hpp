@@ -13,7 +13,7 @@ void layer_norm(Ctx&, Tensor y, NormStats, Tensor x, Tensor gamma, Tensor beta, 
 
 struct NormGrads {
   Tensor dx;                // may alias dy
-  Tensor dgamma, dbeta;     // gradient dtype; accumulated
+  Tensor dgamma, dbeta;     // gradient dtype; accumulated; absent together: not wanted
   bool accumulate = false;  // dx += instead of dx =: the residual stream (rule R1)
 };
 void layer_norm_backward(Ctx&, NormGrads, Tensor dy, Tensor x, NormStats, Tensor gamma);

@@ -29,9 +29,9 @@ void assemble_tokens_backward(Ctx& ctx, Tensor dpatches, Tensor dcls, Tensor dpo
   OperandCheck check{ctx, "assemble_tokens_backward"};
   check.that(dtokens.shape.rank == 3, "dtokens are [B, 1 + G, C]", dtokens);
   int64_t B = dtokens.shape[0], T = dtokens.shape[1], C = dtokens.shape[2];
-  check("dpatches", dpatches, {B, T - 1, C}, dtokens.dtype);
-  check("dcls", dcls.reshape({dcls.numel()}), {C}, stat_dtype(dtokens.dtype));
-  check("dpositions", dpositions.reshape({dpositions.numel()}), {T * C}, stat_dtype(dtokens.dtype));
+  if (dpatches) check("dpatches", dpatches, {B, T - 1, C}, dtokens.dtype);
+  if (dcls) check("dcls", dcls.reshape({dcls.numel()}), {C}, stat_dtype(dtokens.dtype));
+  if (dpositions) check("dpositions", dpositions.reshape({dpositions.numel()}), {T * C}, stat_dtype(dtokens.dtype));
   run_on_device(ctx, [&] { cpu::assemble_tokens_backward(dpatches, dcls, dpositions, dtokens); });
 }
 

@@ -19,7 +19,8 @@ void patchify(Ctx&, Tensor patches, Tensor pixels, int64_t patch, const Normaliz
 
 // tokens [B, 1 + G, C] = (cls, patches) + positions [1 + G, C].
 void assemble_tokens(Ctx&, Tensor tokens, Tensor patches, Tensor cls, Tensor positions);
-// dpatches [B, G, C] is written; dcls [C] and dpositions [1 + G, C] (gradient dtype) are accumulated.
+// dpatches [B, G, C] is written; dcls [C] and dpositions [1 + G, C] (gradient dtype) are accumulated; each
+// may be absent.
 void assemble_tokens_backward(Ctx&, Tensor dpatches, Tensor dcls, Tensor dpositions, Tensor dtokens);
 
 // y [B, C] = x[:, index] of x [B, T, C]; backward adds dy into dx[:, index].

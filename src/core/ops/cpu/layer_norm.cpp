@@ -120,7 +120,7 @@ void layer_norm_backward(NormGrads grads, Tensor partial, Tensor dy, Tensor x, N
         run(dx + at, g + at, from + at, scale, columns, means + row, rstds + row, dgamma, dbeta);
       });
     }
-    add_chunks(data<C>(grads.dgamma), data<C>(grads.dbeta), shares, chunks, columns);
+    if (grads.dgamma) add_chunks(data<C>(grads.dgamma), data<C>(grads.dbeta), shares, chunks, columns);
   });
 }
 

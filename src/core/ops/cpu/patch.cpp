@@ -19,6 +19,12 @@ std::array<std::array<T, 256>, 3> normalized_values(const Normalization& n) {
   return table;
 }
 
+template <class T, class C>
+void add_row(C* to, const T* from, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) to[i] += C(from[i]);
+}
+
 }  // namespace
 
 void patchify(Tensor patches, Tensor pixels, int64_t P, const Normalization& normalization) {
@@ -58,20 +64,15 @@ void assemble_tokens_backward(Tensor dpatches, Tensor dcls, Tensor dpositions, T
   dispatch(dtokens.dtype, [&]<class E>() {
     using C = compute_t<E>;
     const E* from = data<E>(dtokens);
-    E* to = data<E>(dpatches);
-    C *first = data<C>(dcls), *positions = data<C>(dpositions);
+    E* to = dpatches ? data<E>(dpatches) : nullptr;
+    C *first = dcls ? data<C>(dcls) : nullptr, *positions = dpositions ? data<C>(dpositions) : nullptr;
     // A thread owns a position and adds the samples in order.
     parallel_rows(T, B * width, [=](int64_t t) {
       for (int64_t b = 0; b < B; ++b) {
         const E* g = from + (b * T + t) * width;
-        C* position = positions + t * width;
-#pragma omp simd
-        for (int64_t i = 0; i < width; ++i) position[i] += C(g[i]);
-        if (t)
-          std::memcpy(to + (b * (T - 1) + t - 1) * width, g, size_t(width) * sizeof(E));
-        else
-#pragma omp simd
-          for (int64_t i = 0; i < width; ++i) first[i] += C(g[i]);
+        if (positions) add_row(positions + t * width, g, width);
+        if (t && to) std::memcpy(to + (b * (T - 1) + t - 1) * width, g, size_t(width) * sizeof(E));
+        if (!t && first) add_row(first, g, width);
       }
     });
   });
