@@ -3,12 +3,6 @@
 #include "core/ops/patch.hpp"
 
 namespace viaduct::nn {
-namespace {
-// The rows of a fused [3 W, W] projection that make q, or k and v.
-Tensor rows(Tensor t, int64_t begin, int64_t end) { return t ? t.slice(begin, end) : t; }
-Tensor bias_value(const Linear& l) { return l.bias ? l.bias->value : Tensor{}; }
-Tensor bias_grad(const Linear& l) { return l.bias ? l.bias->grad : Tensor{}; }
-}  // namespace
 
 void EncoderBlock::forward_first_token(Ctx& ctx, Tensor y, Tensor x, Saved* saved) const {
   Arena& arena = ctx.arena;
@@ -26,8 +20,8 @@ void EncoderBlock::forward_first_token(Ctx& ctx, Tensor y, Tensor x, Saved* save
     Tensor normed = arena.temp(x.shape, x.dtype), first = arena.temp({B, W}, x.dtype);
     norm1.forward(ctx, normed, s.stats1, x);
     ops::select_token(ctx, first, normed, 0);
-    ops::linear(ctx, s.q, first, rows(qkv.weight.value, 0, W), {.bias = rows(bias_value(qkv), 0, W)});
-    ops::linear(ctx, s.qkv, normed, rows(qkv.weight.value, W, 3 * W), {.bias = rows(bias_value(qkv), W, 3 * W)});
+    qkv.rows(0, W).forward(ctx, s.q, first);
+    qkv.rows(W, 3 * W).forward(ctx, s.qkv, normed);
   }
   ops::attention(ctx, s.attended, s.lse, attention_args(s.q, 0, s.qkv, 0));
   Tensor middle = saved ? s.middle : y;
@@ -55,10 +49,8 @@ void EncoderBlock::backward_first_token(Ctx& ctx, Tensor d, Tensor d_first, cons
   Tensor first = arena.temp({B, W}, s.x.dtype), d_norm_first = arena.temp({B, W}, s.x.dtype);
   norm1.forward(ctx, normed, {}, s.x);
   ops::select_token(ctx, first, normed, 0);
-  ops::linear_weight_grad(ctx, rows(qkv.weight.grad, 0, W), rows(bias_grad(qkv), 0, W), d_q.reshape({B, W}), first);
-  ops::linear_weight_grad(ctx, rows(qkv.weight.grad, W, 3 * W), rows(bias_grad(qkv), W, 3 * W), d_kv, normed);
-  ops::linear_input_grad(ctx, d_norm_first, d_q.reshape({B, W}), rows(qkv.weight.value, 0, W));
-  ops::linear_input_grad(ctx, d_normed, d_kv, rows(qkv.weight.value, W, 3 * W));
+  qkv.rows(0, W).backward(ctx, d_norm_first, d_q.reshape({B, W}), first);
+  qkv.rows(W, 3 * W).backward(ctx, d_normed, d_kv, normed);
   ops::select_token_backward(ctx, d_normed, d_norm_first, 0);
   norm1.backward(ctx, d, d_normed, s.x, s.stats1, false);
   ops::select_token_backward(ctx, d, d_first, 0);

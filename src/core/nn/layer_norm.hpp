@@ -18,7 +18,7 @@ struct LayerNorm {
   void forward(Ctx& ctx, Tensor y, ops::NormStats stats, Tensor x) const {
     ops::layer_norm(ctx, y, stats, x, gamma.value, beta.value, eps);
   }
-  // dx = or, for a residual stream, dx += the gradient; adds to the parameters' gradients.
+  // dx = or, for a residual stream, dx += the gradient; adds to the parameters' gradients, unless frozen.
   void backward(Ctx& ctx, Tensor dx, Tensor dy, Tensor x, ops::NormStats stats, bool accumulate) const {
     ops::layer_norm_backward(ctx, {dx, gamma.grad, beta.grad, accumulate}, dy, x, stats, gamma.value);
   }

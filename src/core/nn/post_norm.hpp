@@ -32,6 +32,8 @@ struct PostNormOutput {
   PostNormOutput(ParameterStore&, const std::string& prefix, int64_t in, const PostNormOptions&, uint32_t op);
   // `out` may be the residual, and absent: then only `saved` is wanted.
   void forward(Ctx&, Tensor out, Tensor residual, Tensor x, Saved*) const;
+  // The output once more, without products: [.., W], for who reads it in backward.
+  void forward_again(Ctx& ctx, Tensor out, const Saved& saved) const { norm.forward(ctx, out, {}, saved.sum); }
   // dx is written; with an activation it is the gradient of what that was applied to (ops/linear.hpp).
   void backward(Ctx&, Tensor d, Tensor dx, Tensor x, const Saved&, const ops::LinearInputGradOptions& = {}) const;
 };
@@ -51,17 +53,20 @@ struct PostNormMlp {
   void backward(Ctx&, Tensor d, Tensor x, const Saved&) const;
 };
 
+struct PostNormAttentionSaved {
+  Tensor q;              // [B, Tq, W]; absent where kv holds the queries too
+  Tensor kv;             // [B, Tk, 2 W], or [B, T, 3 W]: q, k, v
+  Tensor attended, lse;  // [B, Tq, W]; [B, H, Tq]
+  PostNormOutput::Saved output;
+};
+
 // out = LN(x + dropout(O attention(x, x))): `self.qkv` (rows q, k, v), `output.dense`, `output.LayerNorm`. Two dropouts.
 struct PostNormSelfAttention {
   Linear qkv;
   PostNormOutput output;
   PostNormOptions options;
   uint32_t op;
-  struct Saved {
-    Tensor q, qkv;  // [B, T, 3 W]; q [B, 1, W] apart and qkv [B, T, 2 W] when only the first token goes on
-    Tensor attended, lse;
-    PostNormOutput::Saved output;
-  };
+  using Saved = PostNormAttentionSaved;
 
   PostNormSelfAttention(ParameterStore&, const std::string& prefix, const PostNormOptions&, uint32_t op);
   // x [B, T, W]; mask [B, T] int32 of the keys, absent: all.
@@ -81,10 +86,7 @@ struct PostNormCrossAttention {
   PostNormOutput output;
   PostNormOptions options;
   uint32_t op;
-  struct Saved {
-    Tensor q, kv, attended, lse;
-    PostNormOutput::Saved output;
-  };
+  using Saved = PostNormAttentionSaved;
 
   PostNormCrossAttention(ParameterStore&, const std::string& prefix, const PostNormOptions&, uint32_t op);
   // x [B, Tx, W], or [B, W] for one query; y [B, Ty, W]; y_mask [B, Ty] int32, absent: all.

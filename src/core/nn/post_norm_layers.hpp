@@ -67,6 +67,10 @@ struct CrossLayer {
   void forward_first_token(Ctx&, Tensor out, const Inputs&, Saved*) const;
   // d [B, Tx, W] is written, from d_first [B, W], which is used up.
   void backward_first_token(Ctx&, Tensor d, Tensor d_first, OtherGrad, const Saved&) const;
+
+ private:
+  void cross_and_mlp(Ctx&, Tensor out, Tensor a, const Inputs&, Saved*) const;
+  void cross_and_mlp_backward(Ctx&, Tensor d, OtherGrad, const Saved&) const;
 };
 
 }  // namespace viaduct::nn
