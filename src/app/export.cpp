@@ -26,17 +26,19 @@ Exit run(const Invocation& call) {
     fail_config(fmt::format("{} exists; choose a new folder", destination.string()));
   Checkpoint checkpoint = find_checkpoint(call.subjects[0]);
   std::string where = (checkpoint.path / "state.json").string();
-  VitConfig config = parse_vit_config(checkpoint.state.text("config.json"), where);
+  const std::string& json = checkpoint.state.text("config.json");
+  VitConfig config = vit(parse_model_config(json, where));
   ImageProcessor processor =
-      parse_image_processor(checkpoint.state.text("preprocessor_config.json"), where, config.image_size);
+      parse_image_processor(checkpoint.state.text("preprocessor_config.json"), where,
+                            ImageProcessor::vit(int(config.image_size)));
 
   VitClassifier model(config, {}, false);
   ParameterStore& store = model.parameters();
   store.materialize(Device::cpu(), DType::f32, false);
   Tensor values = store.values(store.range());
   load_checkpoint(checkpoint.path, store, {.range = store.range(), .master = values});
-  export_vit(destination, config, store, values, store.range(),
-             {{"preprocessor_config.json", image_processor_json(processor)}});
+  export_model(destination, config, parse_architecture(json, where), store, {{store.range(), values}},
+               {{"preprocessor_config.json", image_processor_json(processor)}});
   log::info("step {} of {}: model in {}", checkpoint.step, call.subjects[0], destination.string());
   return Exit::ok;
 }

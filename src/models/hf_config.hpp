@@ -1,9 +1,9 @@
-// config.json of a Hugging Face model folder, to and from VitConfig.
+// config.json of a Hugging Face model folder, to and from ModelConfig.
 #pragma once
 #include <string>
 
 #include "core/base/files.hpp"
-#include "models/vit_config.hpp"
+#include "models/model_config.hpp"
 
 namespace viaduct {
 
@@ -11,8 +11,14 @@ namespace viaduct {
 // command that helps.
 Path find_model_folder(const std::string& name);
 
-VitConfig read_vit_config(const Path& folder);
-VitConfig parse_vit_config(const std::string& json, const std::string& where);  // `where`: for messages
-std::string vit_config_json(const VitConfig&);                                  // what transformers loads
+// What the file leaves out takes the default of transformers' configuration class; what it asks for and we cannot do is
+// an error that names it. `where`: for messages.
+ModelConfig read_model_config(const Path& folder);
+ModelConfig parse_model_config(const std::string& json, const std::string& where);
+
+// What transformers loads; `architecture` is the class whose heads the weights have, such as ViTForImageClassification.
+std::string model_config_json(const ModelConfig&, const std::string& architecture);
+// That class; empty when the file names none.
+std::string parse_architecture(const std::string& json, const std::string& where);
 
 }  // namespace viaduct

@@ -5,13 +5,12 @@
 
 namespace viaduct {
 
-void export_vit(const Path& folder, const VitConfig& config, const ParameterStore& store, Tensor values, Range range,
-                const std::map<std::string, std::string>& more_files) {
-  expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
+void export_model(const Path& folder, const ModelConfig& config, const std::string& architecture,
+                  const ParameterStore& store, const std::vector<ValuePart>& values,
+                  const std::map<std::string, std::string>& more_files) {
   std::vector<SafetensorsItem> items;
   for (const Parameter& p : store.parameters()) {
-    expect(range.contains(p.range), "the exported range covers every parameter");
-    const float* at = data<float>(values) + (p.range.begin - range.begin);
+    const float* at = values_of(values, p);
     auto tensors = hf_tensors(p, config);
     for (const HfTensor& t : tensors) {
       items.push_back({t.name, "F32", t.shape, at});
@@ -24,7 +23,7 @@ void export_vit(const Path& folder, const VitConfig& config, const ParameterStor
     file.append(text);
     file.finish();
   };
-  write("config.json", vit_config_json(config));
+  write("config.json", model_config_json(config, architecture));
   for (const auto& [name, text] : more_files) write(name, text);
   write_safetensors(staged.path() / "model.safetensors", items);
   staged.commit();

@@ -4,15 +4,15 @@
 #include <string>
 
 #include "core/nn/parameter.hpp"
+#include "models/model_config.hpp"
 #include "models/safetensors.hpp"
-#include "models/vit_config.hpp"
 
 namespace viaduct {
 
-// `values`: fp32 on the host, the elements of `range` of the flat buffers, which covers every parameter.
-// `more_files`: name and text of further files, such as preprocessor_config.json.
+// `architecture`: Hugging Face's class with the heads that the store has. `values` hold every parameter whole, the
+// frozen ones included. `more_files`: name and text of further files, such as preprocessor_config.json.
 // The folder appears whole or not at all; an older version of it is replaced.
-void export_vit(const Path& folder, const VitConfig&, const ParameterStore&, Tensor values, Range range,
-                const std::map<std::string, std::string>& more_files);
+void export_model(const Path& folder, const ModelConfig&, const std::string& architecture, const ParameterStore&,
+                  const std::vector<ValuePart>& values, const std::map<std::string, std::string>& more_files);
 
 }  // namespace viaduct

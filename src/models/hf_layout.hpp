@@ -4,16 +4,17 @@
 #include <vector>
 
 #include "core/nn/parameter.hpp"
-#include "models/vit_config.hpp"
+#include "models/model_config.hpp"
 
 namespace viaduct {
 
-// One tensor of the file: a contiguous piece of the parameter, the pieces in order.
+// One tensor of the file: a contiguous piece of the parameter, the pieces in order, all of the same size.
 struct HfTensor {
   std::string name;
   std::vector<int64_t> shape;
 };
-// Three for a fused `..qkv..` (query, key, value), else one.
-std::vector<HfTensor> hf_tensors(const Parameter&, const VitConfig&);
+// One for most parameters; for projections of one input that we fuse, one each where Hugging Face has them apart:
+// query, key and value of `..qkv..`, key and value of `..kv..`. (CLIP's `attn.qkv` is fused there too.)
+std::vector<HfTensor> hf_tensors(const Parameter&, const ModelConfig&);
 
 }  // namespace viaduct

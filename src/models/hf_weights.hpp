@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "core/nn/parameter.hpp"
+#include "models/model_config.hpp"
 #include "models/safetensors.hpp"
-#include "models/vit_config.hpp"
 
 namespace viaduct {
 
@@ -30,19 +30,19 @@ class HfTensors {
 
 // What a checkpoint did not settle. Each is also said in the log.
 struct LoadedWeights {
-  bool new_classifier = false;          // missing or of another number of classes: initialised from the seed
+  std::vector<std::string> new_heads;   // "classifier", "itm_score": missing or of another size, initialised anew
   bool interpolated_positions = false;  // made for another image size
   std::vector<std::string> ignored;     // tensors that the model has no use for
 };
 
-// Fills every parameter of `store`, rounded to its dtype. `master` receives the unrounded values of `owned`, the
-// elements of the flat buffer that an optimizer keeps in fp32; absent when the store itself is fp32. Missing and
-// misshapen tensors are an error that names them.
-LoadedWeights load_vit_weights(const HfTensors&, const VitConfig&, ParameterStore& store, uint64_t seed,
-                               Tensor master = {}, Range owned = {});
-inline LoadedWeights load_vit_weights(const Path& folder, const VitConfig& config, ParameterStore& store, uint64_t seed,
-                                      Tensor master = {}, Range owned = {}) {
-  return load_vit_weights(HfTensors(folder), config, store, seed, master, owned);
+// Fills every parameter of `store`, the frozen ones included, rounded to its dtype; what the file leaves open begins
+// from `seed`. `masters` receive the unrounded values of the elements that an optimizer keeps in fp32, which may be
+// parts of parameters; none when the store itself is fp32. Missing and misshapen tensors are an error that names them.
+LoadedWeights load_weights(const HfTensors&, const ModelConfig&, ParameterStore& store, uint64_t seed,
+                           const std::vector<ValuePart>& masters = {});
+inline LoadedWeights load_weights(const Path& folder, const ModelConfig& config, ParameterStore& store, uint64_t seed,
+                                  const std::vector<ValuePart>& masters = {}) {
+  return load_weights(HfTensors(folder), config, store, seed, masters);
 }
 
 // Positions [1 + from^2, width] made for a grid of from x from patches, as torch's bicubic interpolation (a = -0.75,

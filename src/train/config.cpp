@@ -4,9 +4,9 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "core/base/check.hpp"
-#include "models/vit_config.hpp"
 #include "train/nearest.hpp"
 
 namespace viaduct {
@@ -106,10 +106,17 @@ Wrong assign(int64_t& field, const std::string& text, const Rule& rule) {
   fail_config(fmt::format("{} = '{}' ({}): {}", key, value, origin, why));
 }
 
-// A field of the model's config.json; false when it has none of that name.
+// Calls v(name, field) for the fields of config.json of every architecture.
+template <class V>
+void model_fields(V&& v) {
+  VitConfig().fields(v);
+  BridgeTowerConfig().fields(v);
+}
+
+// A field of config.json; false when no architecture has one of that name.
 bool set_override(Config& config, const std::string& key, const std::string& value, const std::string& origin) {
   bool found = false;
-  VitConfig().fields([&](const std::string& name, auto& field) {
+  model_fields([&](const std::string& name, auto& field) {
     if (key != "model." + name) return;
     found = true;
     if (Wrong wrong = assign(field, value, Rule())) fail_value(key, value, origin, *wrong);
@@ -154,11 +161,21 @@ void set(Config& config, const std::string& key, const std::string& given, const
   config.origins[key] = origin;
 }
 
-void apply_overrides(const Config& config, VitConfig& vit) {
-  vit.fields([&](const std::string& name, auto& field) {
-    auto given = config.model.overrides.find(name);
-    if (given != config.model.overrides.end()) assign(field, given->second, Rule());
-  });
+void apply_overrides(const Config& config, ModelConfig& model) {
+  auto unknown = config.model.overrides;
+  auto apply = [&](const std::string& name, auto& field) {
+    auto given = unknown.find(name);
+    if (given == unknown.end()) return;
+    assign(field, given->second, Rule());
+    unknown.erase(given);
+  };
+  std::visit([&](auto& c) { c.fields(apply); }, model);
+  if (unknown.empty()) return;
+  const auto& [name, value] = *unknown.begin();
+  std::string key = "model." + name;
+  fail_config(fmt::format("{} = '{}' ({}): a {} has no such field; {} has", key, value, config.origin(key),
+                          is_bridgetower(model) ? "bridgetower" : "vit",
+                          is_bridgetower(model) ? "vit" : "bridgetower"));
 }
 
 std::string Config::origin(const std::string& key) const {
@@ -195,7 +212,9 @@ std::vector<std::string> config_keys() {
     fields.fields(
         [&](const std::string& name, auto&, const Rule&, const char*) { keys.push_back(section + "." + name); });
   });
-  VitConfig().fields([&](const char* field, auto&) { keys.push_back(std::string("model.") + field); });
+  std::set<std::string> fields;
+  model_fields([&](const char* field, auto&) { fields.insert(std::string("model.") + field); });
+  keys.insert(keys.end(), fields.begin(), fields.end());
   return keys;
 }
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace viaduct {
+#include "models/model_config.hpp"
 
-struct VitConfig;
+namespace viaduct {
 
 // Which values a field takes.
 struct Rule {
@@ -42,7 +42,7 @@ struct ModelSection {
   std::map<std::string, std::string> overrides;  // fields of the model's config.json, as text
   template <class V>
   void fields(V&& v) {
-    v("arch", arch, rule::choice({"vit"}, {"bridgetower"}), "architecture");
+    v("arch", arch, rule::choice({"vit", "bridgetower"}), "architecture");
     v("pretrained", pretrained, rule::text(),
       "folder with config.json and model.safetensors, or a run folder; empty: random weights");
   }
@@ -80,7 +80,7 @@ struct DataSection {
       "training images: a folder per class, or a folder with labels.csv (file, label, split)");
     v("eval", eval, rule::text(), "held-out images: a folder as above, or a fraction of data.train such as 0.1");
     v("image_size", image_size, rule::at_least_or(1, {{"model", 0}}, rule::kSome), "side in pixels");
-    v("image_pipeline", image_pipeline, rule::choice({"hf"}, {"torchvision"}),
+    v("image_pipeline", image_pipeline, rule::choice({"hf", "torchvision"}),
       "whose resize and rounding to reproduce");
     v("workers", workers, rule::at_least_or(0, {{"auto", -1}}, rule::kSome),
       "decoding threads of a rank; 0: in the training thread");
@@ -261,8 +261,9 @@ void set(Config&, const std::string& key, const std::string& value, const std::s
 void read_config_file(Config&, const std::string& path);
 // Rules between fields; the commands check that what they need is given.
 void validate(const Config&);
-// The fields of config.json that [model] gives; the model checks that they fit together.
-void apply_overrides(const Config&, VitConfig&);
+// The fields of config.json that [model] gives, each of which the architecture must have; the model checks that they
+// fit together.
+void apply_overrides(const Config&, ModelConfig&);
 // Throws unless `key` was given a value: the command cannot do without it.
 void require(const Config&, const std::string& key, const std::string& command);
 

@@ -43,7 +43,7 @@ ModelSource resolve_model(const Config& config, const std::vector<std::string>& 
     ModelConfig read = read_model_config(folder);
     if (is_bridgetower(read)) fail_input(fmt::format("{}: expected model_type = \"vit\"", folder.string()));
     source.config = vit(read);
-    source.processor = read_image_processor(folder, source.config.image_size);
+    source.processor = read_image_processor(folder, ImageProcessor::vit(int(source.config.image_size)));
   }
   ModelConfig overridden = source.config;
   apply_overrides(config, overridden);
@@ -54,7 +54,8 @@ ModelSource resolve_model(const Config& config, const std::vector<std::string>& 
                               config.data.image_size, source.config.image_size));
     source.config.image_size = config.data.image_size;
   }
-  source.processor.height = source.processor.width = int(source.config.image_size);
+  source.processor.set_image_size(int(source.config.image_size));
+  source.processor.pipeline = image_pipeline_named(config.data.image_pipeline);
   if (!classes.empty()) source.config.labels = classes;
   source.config.validate();
   return source;
@@ -140,7 +141,7 @@ void Engine::load_weights(uint64_t seed) {
   } else if (comm_.rank() == 0) {
     std::vector<ValuePart> masters;
     if (apart) masters.push_back({store.range(), master});
-    auto loaded = load_weights(source_.folder, source_.config, store, seed, masters);
+    auto loaded = viaduct::load_weights(source_.folder, source_.config, store, seed, masters);
     if (!optimizer_ && !loaded.new_heads.empty())
       fail_input(
           fmt::format("{0}: expected a classifier for the {1} classes of its config.json, found none that fits; "

@@ -25,6 +25,8 @@
 namespace viaduct {
 namespace {
 
+constexpr const char* kArchitecture = "ViTForImageClassification";
+
 class Run {
  public:
   Run(const Config&, Communicator&);
@@ -128,7 +130,8 @@ RunState Run::state(int64_t step) const {
   s.set("shuffle", int64_t(config_.data.shuffle));
   s.set("evaluated", evaluated_);
   if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
-  s.set("config.json", model_config_json(engine_.source().config, kArchitecture));  // so that a checkpoint can be exported by itself
+  // So that a checkpoint can be exported by itself.
+  s.set("config.json", model_config_json(engine_.source().config, kArchitecture));
   s.set("preprocessor_config.json", image_processor_json(engine_.source().processor));
   return s;
 }

@@ -66,7 +66,7 @@ TEST_F(Pretrained, PredictionNeedsATrainedClassifier) {
                                 (own_ / "run").string());
   EXPECT_EQ(trained.code, 0) << trained.err;
   EXPECT_THAT(trained.err,
-              HasSubstr("classifier initialised anew for 12 classes (the checkpoint's has shape [5, 32])"));
+              HasSubstr("classifier is initialised anew (classifier.weight: expected [12, 32], found [5, 32])"));
 }
 
 }  // namespace

@@ -19,10 +19,12 @@ using testing::HasSubstr;
 
 const Path kTokens26 = "tests/golden/vit_tokens26";
 
+VitConfig vit_of(const Path& folder) { return vit(read_model_config(folder)); }
+
 void write_config(const TempFolder& folder, const std::string& json) { write_bytes(folder / "config.json", json); }
 
 TEST(HfConfig, ReadsEveryFieldThatChangesTheMaths) {
-  VitConfig c = read_vit_config(kTokens26);
+  VitConfig c = vit_of(kTokens26);
   EXPECT_EQ(c.hidden_size, 48);
   EXPECT_EQ(c.num_hidden_layers, 2);
   EXPECT_EQ(c.num_attention_heads, 3);
@@ -39,7 +41,7 @@ TEST(HfConfig, ReadsEveryFieldThatChangesTheMaths) {
 TEST(HfConfig, OmittedFieldsTakeTheClassDefaults) {
   TempFolder folder;
   write_config(folder, R"({"model_type":"vit","hidden_dropout_prob":0.1,"num_hidden_layers":3,"qkv_bias":null})");
-  VitConfig c = read_vit_config(folder.path());
+  VitConfig c = vit_of(folder.path());
   EXPECT_EQ(c.hidden_size, 768);
   EXPECT_EQ(c.num_hidden_layers, 3);
   EXPECT_EQ(c.hidden_dropout_prob, 0.1);
@@ -49,7 +51,7 @@ TEST(HfConfig, OmittedFieldsTakeTheClassDefaults) {
 
 TEST(HfConfig, RefusesWhatItCannotHonour) {
   const std::pair<const char*, const char*> cases[] = {
-      {R"({"model_type":"bridgetower"})", "bridgetower is not supported by this version"},
+      {R"({"model_type":"clip"})", "expected model_type = \"vit\" or \"bridgetower\", found \"clip\""},
       {R"({"hidden_size":768})", "no model_type"},
       {R"({"model_type":"vit","hidden_size":"768"})", "hidden_size: expected a whole number, found \"768\""},
       {R"({"model_type":"vit","hidden_size":768.5})", "hidden_size: expected a whole number, found 768.5"},
@@ -70,25 +72,26 @@ TEST(HfConfig, RefusesWhatItCannotHonour) {
   TempFolder folder;
   for (const auto& [json, message] : cases) {
     write_config(folder, json);
-    EXPECT_THAT(message_of([&] { read_vit_config(folder.path()); }),
+    EXPECT_THAT(message_of([&] { read_model_config(folder.path()); }),
                 AllOf(HasSubstr((folder / "config.json").string()), HasSubstr(message)))
         << json;
   }
   write_config(folder, std::string(100'000, '['));
-  EXPECT_THAT(message_of([&] { read_vit_config(folder.path()); }), HasSubstr("levels"));
+  EXPECT_THAT(message_of([&] { read_model_config(folder.path()); }), HasSubstr("levels"));
 }
 
 TEST(HfConfig, WritesWhatItReads) {
   TempFolder folder;
-  VitConfig c = read_vit_config(kTokens26);
+  VitConfig c = vit_of(kTokens26);
   c.labels = {"tench", "goldfish, \"Carassius auratus\"", "żółw"};
   c.hidden_dropout_prob = 0.1;
-  write_config(folder, vit_config_json(c));
-  VitConfig again = read_vit_config(folder.path());
-  EXPECT_EQ(vit_config_json(again), vit_config_json(c));
-  EXPECT_EQ(again.labels, c.labels);
-  EXPECT_THAT(vit_config_json(c),
-              AllOf(HasSubstr("\"ViTForImageClassification\""), HasSubstr("\"model_type\": \"vit\"")));
+  std::string json = model_config_json(c, "ViTForImageClassification");
+  write_config(folder, json);
+  ModelConfig again = read_model_config(folder.path());
+  EXPECT_EQ(model_config_json(again, "ViTForImageClassification"), json);
+  EXPECT_EQ(vit(again).labels, c.labels);
+  EXPECT_THAT(json, HasSubstr("\"model_type\": \"vit\""));
+  EXPECT_EQ(parse_architecture(json, "config.json"), "ViTForImageClassification");
 }
 
 TEST(HfFolder, SaysTheCommandThatHelps) {

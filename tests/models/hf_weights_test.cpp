@@ -26,11 +26,13 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 const Path kTiny = "tests/golden/vit_tiny", kTokens26 = "tests/golden/vit_tokens26";
+const char* const kClassifier = "ViTForImageClassification";
 
 struct Model {
   explicit Model(const VitConfig& config, DType dtype = DType::f32) : vit(config, {}, false), store(vit.parameters()) {
     store.materialize(Device::cpu(), dtype, false);
   }
+  explicit Model(const Path& folder) : Model(viaduct::vit(read_model_config(folder))) {}
   std::vector<float> values(const std::string& name) {
     Parameter& p = store.find(name);
     std::vector<float> out;
@@ -73,9 +75,9 @@ void write_model(const Path& folder, const Tensors& tensors) {
 }
 
 TEST(HfWeights, JoinsQueryKeyAndValue) {
-  Model model(read_vit_config(kTiny));
-  LoadedWeights loaded = load_vit_weights(kTiny, model.vit.config(), model.store, 1);
-  EXPECT_FALSE(loaded.new_classifier);
+  Model model(kTiny);
+  LoadedWeights loaded = load_weights(kTiny, model.vit.config(), model.store, 1);
+  EXPECT_TRUE(loaded.new_heads.empty());
   EXPECT_FALSE(loaded.interpolated_positions);
   EXPECT_TRUE(loaded.ignored.empty());
   std::string at = "vit.encoder.layer.1.attention.attention.";
@@ -98,8 +100,8 @@ TEST(HfWeights, NamesUpToTenOfTheTensorsThatDoNotFit) {
   for (auto& item : tensors.items)
     if (item.name == "vit.layernorm.weight") item.shape = {4, 8};
   write_model(folder.path(), tensors);
-  Model model(read_vit_config(kTiny));
-  std::string message = message_of([&] { load_vit_weights(folder.path(), model.vit.config(), model.store, 1); });
+  Model model(kTiny);
+  std::string message = message_of([&] { load_weights(folder.path(), model.vit.config(), model.store, 1); });
   EXPECT_THAT(message,
               AllOf(HasSubstr((folder / "model.safetensors").string()), HasSubstr("and 7 more"),
                     HasSubstr("vit.encoder.layer.1.attention.attention.query.weight: expected [32, 32], found no")));
@@ -107,7 +109,7 @@ TEST(HfWeights, NamesUpToTenOfTheTensorsThatDoNotFit) {
   for (auto& item : tensors.items)
     if (item.name == "vit.layernorm.weight") item.shape = {4, 8};
   write_model(folder.path(), tensors);
-  EXPECT_THAT(message_of([&] { load_vit_weights(folder.path(), model.vit.config(), model.store, 1); }),
+  EXPECT_THAT(message_of([&] { load_weights(folder.path(), model.vit.config(), model.store, 1); }),
               HasSubstr("vit.layernorm.weight: expected [32], found [4, 8]"));
 }
 
@@ -117,8 +119,8 @@ TEST(HfWeights, RefusesValuesThatAreNotFinite) {
   for (size_t i = 0; i < tensors.items.size(); ++i)
     if (tensors.items[i].name == "vit.layernorm.bias") tensors.values[i][5] = NAN;
   write_model(folder.path(), tensors);
-  Model model(read_vit_config(kTiny));
-  EXPECT_THAT(message_of([&] { load_vit_weights(folder.path(), model.vit.config(), model.store, 1); }),
+  Model model(kTiny);
+  EXPECT_THAT(message_of([&] { load_weights(folder.path(), model.vit.config(), model.store, 1); }),
               HasSubstr("'vit.layernorm.bias': expected finite values, found nan at element 5"));
 }
 
@@ -129,8 +131,8 @@ TEST(HfWeights, ToleratesTensorsThatTheModelDoesNotHave) {
   std::vector<float> pooler(32 * 32);
   tensors.items.push_back({"vit.pooler.dense.weight", "F32", {32, 32}, pooler.data()});
   write_model(folder.path(), tensors);
-  Model model(read_vit_config(kTiny));
-  EXPECT_THAT(load_vit_weights(folder.path(), model.vit.config(), model.store, 1).ignored,
+  Model model(kTiny);
+  EXPECT_THAT(load_weights(folder.path(), model.vit.config(), model.store, 1).ignored,
               ElementsAre("vit.pooler.dense.weight"));
   EXPECT_THAT(log.text, HasSubstr("1 tensors of the checkpoint that this model does not have are ignored: vit.pooler"));
 }
@@ -142,10 +144,11 @@ TEST(HfWeights, ReadsABareViTModelAndMakesTheClassifier) {
   tensors.drop("classifier");
   for (auto& item : tensors.items) item.name = item.name.substr(4);  // without "vit."
   write_model(folder.path(), tensors);
-  Model model(read_vit_config(kTiny)), reference(read_vit_config(kTiny));
-  EXPECT_TRUE(load_vit_weights(folder.path(), model.vit.config(), model.store, 1).new_classifier);
-  EXPECT_THAT(log.text, HasSubstr("classifier initialised anew for 5 classes (the checkpoint has none)"));
-  load_vit_weights(kTiny, reference.vit.config(), reference.store, 1);
+  Model model(kTiny), reference(kTiny);
+  EXPECT_THAT(load_weights(folder.path(), model.vit.config(), model.store, 1).new_heads, ElementsAre("classifier"));
+  EXPECT_THAT(log.text,
+              HasSubstr("classifier is initialised anew (classifier.weight: expected [5, 32], found no such tensor)"));
+  load_weights(kTiny, reference.vit.config(), reference.store, 1);
   for (const Parameter& p : model.store.parameters())
     if (!p.name.starts_with("classifier")) {
       EXPECT_EQ(model.values(p.name), reference.values(p.name)) << p.name;
@@ -154,25 +157,25 @@ TEST(HfWeights, ReadsABareViTModelAndMakesTheClassifier) {
 
 TEST(HfWeights, AnotherNumberOfClassesMakesANewClassifier) {
   Log log;
-  VitConfig config = read_vit_config(kTiny);
+  VitConfig config = vit(read_model_config(kTiny));
   config.labels = {"a", "b", "c"};
   Model model(config), fresh(config);
-  EXPECT_TRUE(load_vit_weights(kTiny, config, model.store, 9).new_classifier);
-  EXPECT_THAT(log.text, HasSubstr("for 3 classes (the checkpoint's has shape [5, 32])"));
+  EXPECT_THAT(load_weights(kTiny, config, model.store, 9).new_heads, ElementsAre("classifier"));
+  EXPECT_THAT(log.text, HasSubstr("(classifier.weight: expected [3, 32], found [5, 32])"));
   fresh.store.initialize(9);
   EXPECT_EQ(model.values("classifier.weight"), fresh.values("classifier.weight"));
   EXPECT_EQ(model.values("classifier.bias"), std::vector<float>(3, 0.0f));
 }
 
 TEST(HfWeights, KeepsUnroundedValuesForTheOptimizer) {
-  VitConfig config = read_vit_config(kTiny);
+  VitConfig config = vit(read_model_config(kTiny));
   Model full(config), half(config, DType::bf16);
-  load_vit_weights(kTiny, config, full.store, 1);
+  load_weights(kTiny, config, full.store, 1);
   int64_t middle = full.store.size() / 3;
   for (Range owned : {full.store.range(), Range{middle, middle + 5000}, Range{70, 71}}) {
     Buffer buffer(Device::cpu(), owned.size() * 4);
     Tensor master = buffer.view(0, {owned.size()}, DType::f32);
-    load_vit_weights(kTiny, config, half.store, 1, master, owned);
+    load_weights(kTiny, config, half.store, 1, {{owned, master}});
     EXPECT_EQ(std::memcmp(master.data, full.store.values(owned).data, size_t(master.bytes())), 0);
   }
   std::vector<float> exact = full.values("vit.layernorm.weight"), rounded = half.values("vit.layernorm.weight");
@@ -197,17 +200,17 @@ TEST(HfWeights, InterpolatesPositionsAsTorchDoes) {
   for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], smaller[i], 1e-5) << i;
 
   Log log;
-  VitConfig config = read_vit_config(kTiny);
+  VitConfig config = vit(read_model_config(kTiny));
   config.image_size = 48;
   Model model(config);
-  EXPECT_TRUE(load_vit_weights(kTiny, config, model.store, 1).interpolated_positions);
+  EXPECT_TRUE(load_weights(kTiny, config, model.store, 1).interpolated_positions);
   EXPECT_THAT(log.text, HasSubstr("interpolated from 4 x 4 to 6 x 6 patches"));
   EXPECT_EQ(
       model.values("vit.embeddings.position_embeddings"),
       interpolate_positions(tensor_of(kTiny / "model.safetensors", "vit.embeddings.position_embeddings"), 4, 6, 32));
   config.patch_size = 16;  // other weights, not only another number of positions
   Model other(config);
-  EXPECT_THAT(message_of([&] { load_vit_weights(kTiny, config, other.store, 1); }), HasSubstr("projection.weight"));
+  EXPECT_THAT(message_of([&] { load_weights(kTiny, config, other.store, 1); }), HasSubstr("projection.weight"));
 }
 
 struct Shards : TempFolder {
@@ -232,9 +235,9 @@ struct Shards : TempFolder {
 
 TEST(HfWeights, ReadsShards) {
   Shards folder;
-  Model model(read_vit_config(folder.path())), reference(read_vit_config(kTiny));
-  load_vit_weights(folder.path(), model.vit.config(), model.store, 1);
-  load_vit_weights(kTiny, reference.vit.config(), reference.store, 1);
+  Model model(folder.path()), reference(kTiny);
+  load_weights(folder.path(), model.vit.config(), model.store, 1);
+  load_weights(kTiny, reference.vit.config(), reference.store, 1);
   EXPECT_EQ(std::memcmp(model.store.values().data, reference.store.values().data, size_t(model.store.values().bytes())),
             0);
 }
@@ -264,12 +267,12 @@ TEST(HfWeights, RefusesAnIndexThatLeavesTheFolderOrLies) {
 TEST(HfExport, IsReadBackToTheSameBits) {
   TempFolder parent;
   Path folder = parent / "model";
-  Model model(read_vit_config(kTokens26));
-  load_vit_weights(kTokens26, model.vit.config(), model.store, 1);
+  Model model(kTokens26);
+  load_weights(kTokens26, model.vit.config(), model.store, 1);
   Range all = model.store.range();
   auto save = [&] {
-    export_vit(folder, model.vit.config(), model.store, model.store.values(all), all,
-               {{"preprocessor_config.json", "{}"}});
+    export_model(folder, model.vit.config(), kClassifier, model.store, {{all, model.store.values(all)}},
+                 {{"preprocessor_config.json", "{}"}});
   };
   save();
   save();  // over the older version
@@ -281,7 +284,7 @@ TEST(HfExport, IsReadBackToTheSameBits) {
     EXPECT_EQ(ours.get(t.name).shape, t.shape) << t.name;
     EXPECT_EQ(tensor_of(ours.path(), t.name), tensor_of(theirs.path(), t.name)) << t.name;
   }
-  EXPECT_EQ(vit_config_json(read_vit_config(folder)), vit_config_json(model.vit.config()));
+  EXPECT_EQ(read_bytes(folder / "config.json"), model_config_json(read_model_config(kTokens26), kClassifier));
   EXPECT_EQ(std::distance(fs::directory_iterator(parent.path()), fs::directory_iterator()), 1)
       << "nothing is left over";
 

@@ -41,7 +41,7 @@ struct Golden {
       : folder(folder),
         data(folder / "data.safetensors"),
         expected(nlohmann::json::parse(read_file(folder / "expected.json", 1 << 20))),
-        config(read_vit_config(folder)) {
+        config(vit(read_model_config(folder))) {
     images = read_integers<uint8_t>(data, "images");
     labels = read_integers<int32_t>(data, "labels");
     batch_size = data.get("images").shape[1];
@@ -50,7 +50,7 @@ struct Golden {
   void build(const VitConfig& c) {
     model = std::make_unique<VitClassifier>(c, ops::Normalization{}, false);
     model->parameters().materialize(Device::cpu(), DType::f32, true);
-    load_vit_weights(folder, c, model->parameters(), 1);
+    load_weights(folder, c, model->parameters(), 1);
   }
   Batch batch(int64_t i) {
     int64_t size = config.image_size;

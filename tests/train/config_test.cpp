@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include "core/base/check.hpp"
-#include "models/vit_config.hpp"
 #include "train/nearest.hpp"
 
 namespace viaduct {
@@ -68,10 +67,29 @@ TEST(Config, FileThenCommandLine) {
   EXPECT_EQ(c.origin("train.lr"), "command line");
   EXPECT_EQ(c.origin("train.warmup"), "default");
 
-  VitConfig vit;
-  apply_overrides(c, vit);
-  EXPECT_EQ(vit.hidden_size, 64);
-  EXPECT_EQ(vit.num_hidden_layers, 12);
+  ModelConfig model;
+  apply_overrides(c, model);
+  EXPECT_EQ(vit(model).hidden_size, 64);
+  EXPECT_EQ(vit(model).num_hidden_layers, 12);
+}
+
+TEST(Config, ModelFieldsAreThoseOfTheArchitecture) {
+  auto path = write_file("model.cfg", "[model]\nhidden_size = 64\ntext_config.vocab_size = 99\n");
+  Config c;
+  read_config_file(c, path);
+  set(c, "model.vision_config.image_size", "32", "command line");
+  ModelConfig model = BridgeTowerConfig();
+  apply_overrides(c, model);
+  EXPECT_EQ(bridgetower(model).hidden_size, 64);
+  EXPECT_EQ(bridgetower(model).text.vocab_size, 99);
+  EXPECT_EQ(bridgetower(model).vision.image_size, 32);
+  EXPECT_EQ(bridgetower(model).text.hidden_size, 768);
+  model = VitConfig();
+  EXPECT_EQ(refusal([&] { apply_overrides(c, model); }),
+            "model.text_config.vocab_size = '99' (" + path + ":3): a vit has no such field; bridgetower has");
+  EXPECT_NE(refusal_of("model.text_config.vocab_size", "many").find("expected a whole number"), std::string::npos);
+  EXPECT_NE(refusal_of("model.text_config.vocab_sise", "9").find("did you mean model.text_config.vocab_size?"),
+            std::string::npos);
 }
 
 TEST(Config, WordsStandForNumbers) {
@@ -175,8 +193,6 @@ TEST(Config, RefusesBadValues) {
 TEST(Config, RefusesWhatThisVersionDoesNotHave) {
   EXPECT_EQ(refusal_of("parallel.strategy", "zero1"),
             "parallel.strategy = 'zero1' (command line): zero1 is not in this version; use ddp");
-  EXPECT_EQ(refusal_of("model.arch", "bridgetower"),
-            "model.arch = 'bridgetower' (command line): bridgetower is not in this version; use vit");
   EXPECT_EQ(refusal_of("task.freeze", "vision"), "task.freeze (command line) is not in this version; remove it");
 }
 
