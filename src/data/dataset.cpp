@@ -6,13 +6,16 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "core/base/check.hpp"
 #include "core/base/log.hpp"
 #include "core/base/philox.hpp"
 #include "data/image_files.hpp"
+#include "data/image_texts.hpp"
 
 namespace viaduct {
 namespace fs = std::filesystem;
@@ -28,6 +31,10 @@ class Subset : public Dataset {
   bool has_labels() const override { return whole_->has_labels(); }
   int32_t label(int64_t i) const override { return whole_->label(indices_.at(size_t(i))); }
   const std::vector<std::string>& classes() const override { return whole_->classes(); }
+  bool has_text() const override { return whole_->has_text(); }
+  const std::vector<std::string>& texts(int64_t i) const override { return whole_->texts(indices_.at(size_t(i))); }
+  std::string image(int64_t i) const override { return whole_->image(indices_.at(size_t(i))); }
+  int64_t line(int64_t i) const override { return whole_->line(indices_.at(size_t(i))); }
 
  private:
   DatasetPtr whole_;
@@ -40,6 +47,18 @@ uint64_t split_draw(const std::string& id) {
   return high << 32 | draws.bits();
 }
 
+// Of n: at least one, and never all.
+int64_t held_of(int64_t n, double fraction) {
+  return n > 1 ? std::clamp<int64_t>(std::llround(double(n) * fraction), 1, n - 1) : 0;
+}
+
+TrainEval divide(const DatasetPtr& whole, std::vector<int64_t> train, std::vector<int64_t> eval) {
+  std::sort(train.begin(), train.end());
+  std::sort(eval.begin(), eval.end());
+  log::info("{} samples held out of training for evaluation, {} remain", eval.size(), train.size());
+  return {std::make_shared<Subset>(whole, std::move(train)), std::make_shared<Subset>(whole, std::move(eval))};
+}
+
 TrainEval hold_out(const DatasetPtr& whole, double fraction) {
   std::vector<std::vector<std::tuple<uint64_t, std::string, int64_t>>> by_class(whole->classes().size());
   for (int64_t i = 0; i < whole->size(); ++i) {
@@ -49,16 +68,28 @@ TrainEval hold_out(const DatasetPtr& whole, double fraction) {
   std::vector<int64_t> train, eval;
   for (auto& members : by_class) {
     std::sort(members.begin(), members.end());
-    const int64_t n = int64_t(members.size());
-    const int64_t held = n > 1 ? std::clamp<int64_t>(std::llround(double(n) * fraction), 1, n - 1) : 0;
+    const int64_t n = int64_t(members.size()), held = held_of(n, fraction);
     for (int64_t i = 0; i < n; ++i) (i < held ? eval : train).push_back(std::get<2>(members[size_t(i)]));
   }
   if (eval.empty())
     fail_config(fmt::format("data.eval = {}: no class has two images, so none can be held out of training", fraction));
-  std::sort(train.begin(), train.end());
-  std::sort(eval.begin(), eval.end());
-  log::info("{} images held out of training for evaluation, {} remain", eval.size(), train.size());
-  return {std::make_shared<Subset>(whole, std::move(train)), std::make_shared<Subset>(whole, std::move(eval))};
+  return divide(whole, std::move(train), std::move(eval));
+}
+
+// All samples of an image stay on one side.
+TrainEval hold_out_images(const DatasetPtr& whole, double fraction) {
+  std::set<std::pair<uint64_t, std::string>> images;
+  for (int64_t i = 0; i < whole->size(); ++i) {
+    std::string image = whole->image(i);
+    images.emplace(split_draw(image), std::move(image));
+  }
+  const int64_t held = held_of(int64_t(images.size()), fraction);
+  if (!held)
+    fail_config(fmt::format("data.eval = {}: there is a single image, so none can be held out of training", fraction));
+  const uint64_t last = std::next(images.begin(), held - 1)->first;
+  std::vector<int64_t> train, eval;
+  for (int64_t i = 0; i < whole->size(); ++i) (split_draw(whole->image(i)) <= last ? eval : train).push_back(i);
+  return divide(whole, std::move(train), std::move(eval));
 }
 
 std::optional<double> as_number(const std::string& text) {
@@ -88,7 +119,20 @@ void expect_classes(const Dataset& data, const std::string& folder) {
                            folder, names.front()));
 }
 
+// data.eval as a fraction held out of training.
+std::optional<double> as_fraction(const std::string& eval) {
+  const auto fraction = as_number(eval);
+  if (fraction && !(*fraction > 0 && *fraction < 1))
+    fail_config(fmt::format("data.eval = {}: a fraction held out of training lies between 0 and 1", eval));
+  return fraction;
+}
+
 }  // namespace
+
+const std::vector<std::string>& Dataset::texts(int64_t) const {
+  static const std::vector<std::string> none;
+  return none;
+}
 
 DatasetPtr open_labelled(const std::string& folder, Split split, const std::vector<std::string>& classes) {
   expect_folder(folder);
@@ -118,14 +162,26 @@ DatasetPtr open_unlabelled(const std::vector<std::string>& paths) {
 }
 
 TrainEval open_train_eval(const std::string& train, const std::string& eval) {
-  const auto fraction = as_number(eval);
-  if (fraction && !(*fraction > 0 && *fraction < 1))
-    fail_config(fmt::format("data.eval = {}: a fraction held out of training lies between 0 and 1", eval));
+  const auto fraction = as_fraction(eval);
   DatasetPtr all = open_labelled(train, Split::train);
   expect_classes(*all, train);
   if (fraction) return hold_out(all, *fraction);
   if (eval.empty()) return {all, nullptr};
   return {all, open_labelled(eval, Split::eval, all->classes())};
+}
+
+TrainEval open_text_train_eval(const std::string& train, const std::string& eval, int64_t max_bad) {
+  const auto fraction = as_fraction(eval);
+  std::error_code ignored;
+  const bool same = !eval.empty() && !fraction && fs::equivalent(train, eval, ignored);
+  TextRows rows = usable_rows(read_text_rows(train), max_bad);
+  if (same && rows.rows.front().split.empty())
+    log::info("data.train and data.eval are the same {} rows: they have no split", rows.rows.size());
+  DatasetPtr held = same ? make_image_texts(rows, Split::eval) : nullptr;
+  DatasetPtr all = make_image_texts(std::move(rows), Split::train);
+  if (fraction) return hold_out_images(all, *fraction);
+  if (!same && !eval.empty()) held = open_texts(eval, Split::eval, max_bad);
+  return {all, held};
 }
 
 }  // namespace viaduct

@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "data/csv.hpp"
 #include "data/image_files.hpp"
+#include "data/split_column.hpp"
 
 namespace viaduct {
 namespace fs = std::filesystem;
@@ -29,28 +30,6 @@ Columns find_columns(const CsvRow& header, const std::string& name) {
   return {*file, *label, find("split")};
 }
 
-// Of several splits that are not for training, evaluation takes the first of these that occurs.
-constexpr const char* kEvalNames[] = {"eval", "val", "valid", "validation", "dev", "test"};
-
-std::string split_wanted(const std::vector<CsvRow>& rows, size_t column, Split split, const std::string& name) {
-  auto occurs = [&](std::string_view value) {
-    return std::any_of(rows.begin() + 1, rows.end(), [&](const CsvRow& row) { return row.fields[column] == value; });
-  };
-  for (size_t i = 1; i < rows.size(); ++i) {
-    const std::string& value = rows[i].fields[column];
-    if (value != "train" && std::find(std::begin(kEvalNames), std::end(kEvalNames), value) == std::end(kEvalNames))
-      fail_input(fmt::format("{}:{}: the split '{}' is not known; expected train or one of {}", name, rows[i].line,
-                             value, fmt::join(kEvalNames, ", ")));
-  }
-  if (split == Split::train) {
-    if (occurs("train")) return "train";
-    fail_input(fmt::format("{}: no line has the split train", name));
-  }
-  for (const char* value : kEvalNames)
-    if (occurs(value)) return value;
-  fail_input(fmt::format("{}: no line has a split for evaluation (one of {})", name, fmt::join(kEvalNames, ", ")));
-}
-
 }  // namespace
 
 DatasetPtr open_labels_csv(const std::string& folder, Split split, const std::vector<std::string>& classes) {
@@ -59,7 +38,10 @@ DatasetPtr open_labels_csv(const std::string& folder, Split split, const std::ve
   const std::vector<CsvRow> rows = parse_csv({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
   if (rows.size() < 2) fail_input(fmt::format("{} holds no images: expected a line per image after the header", name));
   const Columns columns = find_columns(rows[0], name);
-  const std::string wanted = columns.split ? split_wanted(rows, *columns.split, split, name) : "";
+  std::vector<SplitValue> splits;
+  for (size_t i = 1; columns.split && i < rows.size(); ++i)
+    splits.push_back({rows[i].fields[*columns.split], rows[i].line});
+  const std::string wanted = columns.split ? split_wanted(splits, split, name) : "";
 
   auto files = std::make_shared<ImageFiles>();
   files->root = (fs::path(folder) / "").string();

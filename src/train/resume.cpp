@@ -28,6 +28,7 @@ std::string describe_data(const Dataset& data) {
   for (int64_t i = 0; i < data.size(); ++i) {
     int32_t label = data.has_labels() ? data.label(i) : -1;
     add(data.id(i)), hasher.add(&label, sizeof label);
+    for (const std::string& text : data.texts(i)) add(text);
   }
   return fmt::format("{} images of {} classes, xxh3 {}", data.size(), data.classes().size(), hasher.hex());
 }
