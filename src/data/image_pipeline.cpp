@@ -7,6 +7,7 @@
 #include "core/base/check.hpp"
 #include "core/base/philox.hpp"
 #include "data/decode.hpp"
+#include "data/resize_float.hpp"
 
 namespace viaduct {
 namespace {
@@ -19,12 +20,50 @@ void flip_rows(uint8_t* pixels, int height, int width) {
       std::swap_ranges(pixels + 3 * left, pixels + 3 * left + 3, pixels + 3 * right);
 }
 
+// Where a whole picture goes.
+Placement placement_of(const ImageProcessor& p, int height, int width) {
+  if (p.pipeline == PipelineKind::torchvision) return torchvision_placement(height, width, p.height);
+  if (p.kind == ImageProcessor::Kind::bridgetower)
+    return p.do_resize ? bridgetower_placement(height, width, p.shortest_edge, p.size_divisor, p.height)
+                       : centred(height, width, p.height);
+  if (!p.do_resize && (height != p.height || width != p.width))
+    fail_input(
+        fmt::format("is {} x {} pixels; with do_resize = false all must be {} x {}", height, width, p.height, p.width));
+  return {p.height, p.width, 0, 0};
+}
+
 }  // namespace
 
 Augment augment_named(std::string_view name) {
   if (name == "none") return Augment::none;
   if (name == "default") return Augment::standard;
   fail_config(fmt::format("data.augment = {}: expected none or default (random-resized-crop and flip)", name));
+}
+
+PipelineKind image_pipeline_named(std::string_view name) {
+  if (name == "hf") return PipelineKind::hf;
+  if (name == "torchvision") return PipelineKind::torchvision;
+  fail_config(fmt::format("data.image_pipeline = {}: expected hf or torchvision", name));
+}
+
+ImageProcessor ImageProcessor::vit(int image_size) {
+  ImageProcessor p;
+  p.set_image_size(image_size);
+  return p;
+}
+
+ImageProcessor ImageProcessor::bridgetower(int image_size) {
+  ImageProcessor p{.kind = Kind::bridgetower,
+                   .size_divisor = 32,
+                   .resample = Resample::bicubic,
+                   .mean{0.48145466f, 0.4578275f, 0.40821073f},  // OpenAI's CLIP
+                   .std{0.26862954f, 0.26130258f, 0.27577711f}};
+  p.set_image_size(image_size);
+  return p;
+}
+
+void ImageProcessor::set_image_size(int image_size) {
+  if (image_size != height || image_size != width) height = width = shortest_edge = image_size;
 }
 
 Crop random_resized_crop(int height, int width, uint64_t key) {
@@ -54,21 +93,51 @@ ImagePipeline::ImagePipeline(ImageProcessor processor, Augment augment) : proces
                             processor_.height, processor_.width));
   if (processor_.resample == Resample::nearest)
     fail_config("resample = 0 (nearest) is not supported by the image processor; use 2 (bilinear) or 3 (bicubic)");
+  if (processor_.pipeline == PipelineKind::torchvision) {
+    if (processor_.resample != Resample::bilinear && processor_.resample != Resample::bicubic)
+      fail_config(
+          fmt::format("resample = {} of the image processor is not antialiased by torchvision: "
+                      "data.image_pipeline = torchvision needs 2 (bilinear) or 3 (bicubic)",
+                      int(processor_.resample)));
+    if (processor_.height != processor_.width)
+      fail_config(fmt::format("data.image_pipeline = torchvision crops to a square; the model's images are {} x {}",
+                              processor_.height, processor_.width));
+  }
+}
+
+void ImagePipeline::resize(ImageView in, const Placement& at, uint8_t* out) const {
+  static thread_local Resizer pillow;  // they keep their scratch memory
+  static thread_local FloatResizer torchvision;
+  const int top = std::max(at.top, 0), left = std::max(at.left, 0);
+  const Crop part{top, left, std::min(at.height, at.top + processor_.height) - top,
+                  std::min(at.width, at.left + processor_.width) - left};
+  if (part.height < processor_.height || part.width < processor_.width) std::fill_n(out, bytes(), uint8_t{0});
+  const int64_t stride = int64_t(processor_.width) * 3;
+  out += (top - at.top) * stride + (left - at.left) * 3;
+  const ResizeTarget target{at.height, at.width, part};
+  if (processor_.pipeline == PipelineKind::torchvision)
+    torchvision.resize(in, target, processor_.resample, out, stride);
+  else
+    pillow.resize(in, target, processor_.resample, out, stride);
 }
 
 void ImagePipeline::run(std::span<const uint8_t> file, uint64_t key, uint8_t* out) const {
   const int height = processor_.height, width = processor_.width;
   const Image image = decode_image(file);
-  const bool augments = augment_ == Augment::standard;
-  if (!processor_.do_resize && !augments && (image.height != height || image.width != width))
-    fail_input(fmt::format("is {} x {} pixels; with do_resize = false all must be {} x {}", image.height, image.width,
-                           height, width));
-  const Crop crop =
-      augments ? random_resized_crop(image.height, image.width, key) : Crop{0, 0, image.height, image.width};
-  const ImageView view{image.row(crop.top) + 3 * crop.left, crop.height, crop.width, int64_t(image.width) * 3};
-  static thread_local Resizer resizer;  // keeps its scratch memory
-  resizer.resize(view, height, width, processor_.resample, out);
-  if (augments && random_flip(key)) flip_rows(out, height, width);
+  const int64_t stride = int64_t(image.width) * 3;
+  if (augment_ == Augment::standard) {
+    const Crop crop = random_resized_crop(image.height, image.width, key);
+    resize({image.row(crop.top) + 3 * crop.left, crop.height, crop.width, stride}, {height, width, 0, 0}, out);
+    if (random_flip(key)) flip_rows(out, height, width);
+    return;
+  }
+  const Placement placement = placement_of(processor_, image.height, image.width);
+  if (placement.height < 1 || placement.width < 1)
+    fail_input(
+        fmt::format("is {} x {} pixels: too long and narrow, a side of it would shrink below {} pixels "
+                    "(size_divisor of the image processor)",
+                    image.height, image.width, processor_.size_divisor));
+  resize({image.row(0), image.height, image.width, stride}, placement, out);
 }
 
 }  // namespace viaduct

@@ -60,8 +60,8 @@ void mix_pixels_of_two_rows(const uint8_t* row0, const uint8_t* row1, const int1
 }
 #endif
 
-void resize_horizontally(ImageView in, int out_width, const ResizeWeights& w, uint8_t* out) {
-  const int64_t out_stride = int64_t(out_width) * 3;
+void resize_horizontally(ImageView in, const ResizeWeights& w, uint8_t* out, int64_t out_stride) {
+  const int out_width = int(w.first.size());
   int y = 0;
 #if defined(__AVX2__)
   // The vector code reads whole blocks of four pixels and 4 bytes more: to the right of this column it would leave the
@@ -99,9 +99,10 @@ void mix_rows(const uint8_t* in, int64_t stride, const int32_t* weight, int taps
   for (int i = 0; i < n; ++i) out[i] = rounded(sum[i]);
 }
 
-void resize_vertically(ImageView in, int out_height, const ResizeWeights& w, uint8_t* out) {
+void resize_vertically(ImageView in, const ResizeWeights& w, uint8_t* out, int64_t out_stride) {
   const int64_t bytes = int64_t(in.width) * 3;
-  for (int y = 0; y < out_height; ++y, out += bytes) {
+  const int out_height = int(w.first.size());
+  for (int y = 0; y < out_height; ++y, out += out_stride) {
     const uint8_t* from = in.pixels + w.first[size_t(y)] * in.stride;
     const int32_t* weight = w.value.data() + int64_t(y) * w.taps;
     int64_t i = 0;
@@ -111,30 +112,47 @@ void resize_vertically(ImageView in, int out_height, const ResizeWeights& w, uin
   }
 }
 
-void copy(ImageView in, uint8_t* out) {
+void copy(ImageView in, uint8_t* out, int64_t out_stride) {
   for (int y = 0; y < in.height; ++y)
-    std::memcpy(out + int64_t(y) * in.width * 3, in.pixels + y * in.stride, size_t(in.width) * 3);
+    std::memcpy(out + y * out_stride, in.pixels + y * in.stride, size_t(in.width) * 3);
+}
+
+ImageView columns_of(ImageView in, Range r) { return {in.pixels + 3 * r.begin, in.height, int(r.size()), in.stride}; }
+ImageView rows_of(ImageView in, Range r) {
+  return {in.pixels + r.begin * in.stride, int(r.size()), in.width, in.stride};
 }
 
 }  // namespace
 
-void Resizer::resize(ImageView in, int height, int width, Resample resample, uint8_t* out) {
-  expect(in.height > 0 && in.width > 0 && height > 0 && width > 0, "a picture cannot be resized from or to nothing");
-  if (in.width == width && in.height == height) return copy(in, out);
-  if (in.height == height) return resize_horizontally(in, width, resize_weights(in.width, width, resample), out);
-  if (in.width == width) return resize_vertically(in, height, resize_weights(in.height, height, resample), out);
+void Resizer::resize(ImageView in, const ResizeTarget& to, Resample resample, uint8_t* out, int64_t stride) {
+  expect(in.height > 0 && in.width > 0, "a picture cannot be resized from nothing");
+  const Range columns{to.part.left, to.part.left + to.part.width}, rows{to.part.top, to.part.top + to.part.height};
+  expect(
+      !columns.empty() && !rows.empty() && Range{0, to.width}.contains(columns) && Range{0, to.height}.contains(rows),
+      "the wanted part of a resized picture lies outside it");
+  if (in.width == to.width && in.height == to.height) return copy(rows_of(columns_of(in, columns), rows), out, stride);
+  if (in.height == to.height)
+    return resize_horizontally(rows_of(in, rows), resize_weights(in.width, to.width, resample, columns), out, stride);
+  if (in.width == to.width)
+    return resize_vertically(columns_of(in, columns), resize_weights(in.height, to.height, resample, rows), out,
+                             stride);
 
-  const ResizeWeights across = resize_weights(in.width, width, resample),
-                      down = resize_weights(in.height, height, resample);
+  ResizeWeights across = resize_weights(in.width, to.width, resample, columns),
+                down = resize_weights(in.height, to.height, resample, rows);
+  const Range used_columns = across.rebase(), used_rows = down.rebase();
   // The rounding between the passes makes their order visible; this is the rule of Pillow 13.
-  if (height < in.height && in.height - height > 2 * (in.width - width)) {
-    between_.resize(size_t(height) * in.width * 3);
-    resize_vertically(in, height, down, between_.data());
-    resize_horizontally({between_.data(), height, in.width, int64_t(in.width) * 3}, width, across, out);
+  const bool vertical_first = to.height < in.height && in.height - to.height > 2 * (in.width - to.width);
+  in = rows_of(columns_of(in, used_columns), used_rows);
+  ImageView between{nullptr, vertical_first ? int(rows.size()) : in.height, vertical_first ? in.width : to.part.width};
+  between.stride = int64_t(between.width) * 3;
+  between_.resize(size_t(between.height) * between.stride);
+  between.pixels = between_.data();
+  if (vertical_first) {
+    resize_vertically(in, down, between_.data(), between.stride);
+    resize_horizontally(between, across, out, stride);
   } else {
-    between_.resize(size_t(in.height) * width * 3);
-    resize_horizontally(in, width, across, between_.data());
-    resize_vertically({between_.data(), in.height, width, int64_t(width) * 3}, height, down, out);
+    resize_horizontally(in, across, between_.data(), between.stride);
+    resize_vertically(between, down, out, stride);
   }
 }
 

@@ -15,10 +15,23 @@ struct ImageView {
   int64_t stride = 0;  // bytes from one row to the next
 };
 
-// Writes out[height x width x 3]. Keeps the memory of its last call: one object per thread.
+// Part of an image, in pixels.
+struct Crop {
+  int top = 0, left = 0, height = 0, width = 0;
+  bool operator==(const Crop&) const = default;
+};
+
+// What a picture becomes: height x width pixels, of which only `part` is computed.
+struct ResizeTarget {
+  int height = 0, width = 0;
+  Crop part;
+};
+
+// Writes the wanted part to `out`, its rows `stride` bytes apart. Keeps the memory of its last call: one object per
+// thread.
 class Resizer {
  public:
-  void resize(ImageView in, int height, int width, Resample, uint8_t* out);
+  void resize(ImageView in, const ResizeTarget&, Resample, uint8_t* out, int64_t stride);
 
  private:
   std::vector<uint8_t> between_;  // the result of the first pass

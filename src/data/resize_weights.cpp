@@ -45,24 +45,32 @@ Filter filter_of(Resample resample) {
 
 }  // namespace
 
-ResizeWeights resize_weights(int in, int out, Resample resample) {
+Range ResizeWeights::rebase() {
+  const int begin = first.front();  // windows move to the right with their output
+  int end = 0;
+  for (size_t i = 0; i < first.size(); ++i) end = std::max(end, first[i] + count[i]), first[i] -= begin;
+  return {begin, end};
+}
+
+ResizeWeights resize_weights(int in, int out, Resample resample, Range wanted) {
   const Filter filter = filter_of(resample);
   const double scale = double(in) / out, stretch = std::max(scale, 1.0), support = filter.support * stretch;
   ResizeWeights w;
   w.taps = (int(std::ceil(support)) * 2 + 1 + 3) / 4 * 4;
-  w.first.resize(size_t(out)), w.count.resize(size_t(out));
-  w.value.resize(size_t(out) * w.taps);
+  const size_t n = size_t(wanted.size());
+  w.first.resize(n), w.count.resize(n);
+  w.value.resize(n * w.taps);
   std::vector<double> k(size_t(w.taps));
-  for (int i = 0; i < out; ++i) {
-    const double centre = (i + 0.5) * scale;
+  for (size_t i = 0; i < n; ++i) {
+    const double centre = (double(wanted.begin + int64_t(i)) + 0.5) * scale;
     const int begin = std::max(0, int(centre - support + 0.5)), end = std::min(in, int(centre + support + 0.5));
     double sum = 0;
     for (int j = begin; j < end; ++j) sum += k[size_t(j - begin)] = filter.weight((j - centre + 0.5) * (1.0 / stretch));
     for (int j = 0; j < end - begin; ++j) {
       double x = (sum != 0 ? k[size_t(j)] / sum : k[size_t(j)]) * (1 << w.kPrecision);
-      w.value[size_t(i) * w.taps + j] = int32_t(x < 0 ? x - 0.5 : x + 0.5);
+      w.value[i * w.taps + j] = int32_t(x < 0 ? x - 0.5 : x + 0.5);
     }
-    w.first[size_t(i)] = begin, w.count[size_t(i)] = end - begin;
+    w.first[i] = begin, w.count[i] = end - begin;
   }
   w.high.resize(w.value.size()), w.low.resize(w.value.size());
   for (size_t i = 0; i < w.value.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/base/range.hpp"
 #include "data/resize.hpp"
 
 namespace viaduct {
@@ -15,8 +16,12 @@ struct ResizeWeights {
   std::vector<int> first, count;   // [out]
   std::vector<int32_t> value;      // [out][taps]
   std::vector<int16_t> high, low;  // the same, split
+
+  // The input pixels that are used; from then on `first` counts from the beginning of these.
+  Range rebase();
 };
 
-ResizeWeights resize_weights(int in, int out, Resample);
+// Of the outputs `wanted`, a part of [0, out).
+ResizeWeights resize_weights(int in, int out, Resample, Range wanted);
 
 }  // namespace viaduct

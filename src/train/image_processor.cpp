@@ -11,26 +11,51 @@ namespace {
 
 constexpr int64_t kMaxSide = 8192;
 
-int side(const nlohmann::json& value, const std::string& where) {
+using Kind = ImageProcessor::Kind;
+
+int side(const nlohmann::json& value, const char* key, const char* expected, const std::string& where) {
   if (!value.is_number_unsigned() || value.get<uint64_t>() < 1 || value.get<uint64_t>() > uint64_t(kMaxSide))
-    fail_input(
-        fmt::format("{}: size: expected height and width from 1 to {}, found {}", where, kMaxSide, value.dump()));
+    fail_input(fmt::format("{}: {}: expected {} from 1 to {}, found {}", where, key, expected, kMaxSide, value.dump()));
   return value.get<int>();
 }
 
-// {"height": 224, "width": 224}, or one number in older files.
-void read_size(const nlohmann::json& json, const std::string& where, ImageProcessor& out) {
+// ViT's {"height": 224, "width": 224}, or one number in older files.
+void read_exact_size(const nlohmann::json& json, const std::string& where, ImageProcessor& out) {
   auto size = json.find("size");
   if (size == json.end()) return;
   if (!size->is_object()) {
-    out.height = out.width = side(*size, where);
+    out.height = out.width = side(*size, "size", "height and width", where);
     return;
   }
   if (!size->contains("height") || !size->contains("width"))
     fail_input(
-        fmt::format("{}: size: expected height and width, found {}; other rules are not supported by this version",
+        fmt::format("{}: size: expected height and width, found {}; other rules are not supported for ViT's images",
                     where, size->dump()));
-  out.height = side((*size)["height"], where), out.width = side((*size)["width"], where);
+  out.height = side((*size)["height"], "size", "height and width", where);
+  out.width = side((*size)["width"], "size", "height and width", where);
+}
+
+// BridgeTower's {"shortest_edge": 288}; `size` may be one number in older files. Absent or null: `fallback`.
+int shortest_edge(const nlohmann::json& json, const char* key, const std::string& where, int fallback) {
+  auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return fallback;
+  if (found->is_number() && std::string_view(key) == "size") return side(*found, key, "shortest_edge", where);
+  if (!found->is_object() || !found->contains("shortest_edge"))
+    fail_input(
+        fmt::format(R"({}: {}: expected {{"shortest_edge": {}}}, found {})", where, key, fallback, found->dump()));
+  return side((*found)["shortest_edge"], key, "shortest_edge", where);
+}
+
+void read_edge_and_crop(const nlohmann::json& json, const std::string& where, ImageProcessor& out) {
+  out.shortest_edge = shortest_edge(json, "size", where, out.shortest_edge);
+  out.height = out.width = shortest_edge(json, "crop_size", where, out.shortest_edge);
+  auto divisor = json.find("size_divisor");
+  if (divisor != json.end()) out.size_divisor = side(*divisor, "size_divisor", "a number", where);
+  if (!json_value<bool>(json, "do_center_crop", true, where))
+    fail_input(
+        fmt::format("{}: do_center_crop = false would give images of different sizes, for which the model has no "
+                    "positions; set it to true",
+                    where));
 }
 
 void read_channels(const nlohmann::json& json, const char* key, const std::string& where, std::array<float, 3>& out) {
@@ -42,32 +67,50 @@ void read_channels(const nlohmann::json& json, const char* key, const std::strin
   for (size_t c = 0; c < 3; ++c) out[c] = (*list)[c].get<float>();
 }
 
-void check_kind(const nlohmann::json& json, const std::string& where) {
-  std::string older = json_value<std::string>(json, "feature_extractor_type", "ViTImageProcessor", where);
+// Which class the file asks for; the fast ones compute what the slow ones do, to a level or two.
+Kind read_kind(const nlohmann::json& json, const std::string& where, Kind fallback) {
+  const std::string none = fallback == Kind::vit ? "ViTImageProcessor" : "BridgeTowerImageProcessor";
+  std::string older = json_value<std::string>(json, "feature_extractor_type", none, where);
   std::string kind = json_value<std::string>(json, "image_processor_type", older, where);
-  if (kind != "ViTImageProcessor" && kind != "ViTImageProcessorFast" && kind != "ViTFeatureExtractor")
-    fail_input(fmt::format("{}: expected image_processor_type = ViTImageProcessor; {} is not supported by this version",
-                           where, kind));
+  if (kind == "ViTImageProcessor" || kind == "ViTImageProcessorFast" || kind == "ViTFeatureExtractor") return Kind::vit;
+  if (kind == "BridgeTowerImageProcessor" || kind == "BridgeTowerImageProcessorFast") return Kind::bridgetower;
+  fail_input(
+      fmt::format("{}: expected image_processor_type = ViTImageProcessor or BridgeTowerImageProcessor; {} is not "
+                  "supported by this version",
+                  where, kind));
+}
+
+void read_exact(const nlohmann::json& json, const std::string& where, ImageProcessor& out) {
   for (const char* key : {"do_center_crop", "do_pad"})
     if (json_value<bool>(json, key, false, where))
-      fail_input(fmt::format("{}: {} is not supported by this version", where, key));
+      fail_input(fmt::format("{}: {} is not supported for ViT's images", where, key));
+  read_exact_size(json, where, out);
 }
 
 }  // namespace
 
-ImageProcessor read_image_processor(const Path& folder, int64_t image_size) {
+ImageProcessor read_image_processor(const Path& folder, const ImageProcessor& defaults) {
   Path path = folder / "preprocessor_config.json";
-  if (std::filesystem::exists(path)) return parse_image_processor(read_file(path, 1 << 20), path.string(), image_size);
-  log::info("{} is absent: images are resized to {} x {}, mean and std 0.5", path.string(), image_size, image_size);
-  return parse_image_processor("{}", path.string(), image_size);
+  if (std::filesystem::exists(path)) return parse_image_processor(read_file(path, 1 << 20), path.string(), defaults);
+  if (defaults.kind == Kind::vit)
+    log::info("{} is absent: images are resized to {} x {}, mean and std 0.5", path.string(), defaults.height,
+              defaults.width);
+  else
+    log::info(
+        "{} is absent: the shorter edge of an image becomes {}, then its centre of {} x {} is taken, CLIP's mean "
+        "and std",
+        path.string(), defaults.shortest_edge, defaults.height, defaults.width);
+  return defaults;
 }
 
-ImageProcessor parse_image_processor(const std::string& text, const std::string& where, int64_t image_size) {
-  ImageProcessor out;
-  out.height = out.width = int(image_size);
+ImageProcessor parse_image_processor(const std::string& text, const std::string& where,
+                                     const ImageProcessor& defaults) {
   nlohmann::json json = parse_json_object(text, where);
-  check_kind(json, where);
-  read_size(json, where, out);
+  const Kind kind = read_kind(json, where, defaults.kind);
+  ImageProcessor out = defaults;
+  if (kind != defaults.kind)
+    out = kind == Kind::vit ? ImageProcessor::vit(defaults.height) : ImageProcessor::bridgetower(defaults.height);
+  kind == Kind::vit ? read_exact(json, where, out) : read_edge_and_crop(json, where, out);
   out.do_resize = json_value<bool>(json, "do_resize", out.do_resize, where);
   out.do_rescale = json_value<bool>(json, "do_rescale", out.do_rescale, where);
   out.do_normalize = json_value<bool>(json, "do_normalize", out.do_normalize, where);
@@ -89,12 +132,24 @@ std::string image_processor_json(const ImageProcessor& p) {
     for (float c : channels) list.push_back(std::stod(fmt::format("{}", c)));
     return list;
   };
-  nlohmann::ordered_json json = {
-      {"do_convert_rgb", nullptr},          {"do_normalize", p.do_normalize},
-      {"do_rescale", p.do_rescale},         {"do_resize", p.do_resize},
-      {"image_mean", shortest(p.mean)},     {"image_processor_type", "ViTImageProcessor"},
-      {"image_std", shortest(p.std)},       {"resample", int(p.resample)},
-      {"rescale_factor", p.rescale_factor}, {"size", {{"height", p.height}, {"width", p.width}}}};
+  const bool crops = p.kind == Kind::bridgetower;
+  nlohmann::ordered_json json;
+  if (crops) json["crop_size"] = {{"shortest_edge", p.height}}, json["do_center_crop"] = true;
+  json["do_convert_rgb"] = nullptr;
+  json["do_normalize"] = p.do_normalize;
+  if (crops) json["do_pad"] = true;
+  json["do_rescale"] = p.do_rescale;
+  json["do_resize"] = p.do_resize;
+  json["image_mean"] = shortest(p.mean);
+  json["image_processor_type"] = crops ? "BridgeTowerImageProcessor" : "ViTImageProcessor";
+  json["image_std"] = shortest(p.std);
+  if (crops) json["processor_class"] = "BridgeTowerProcessor";
+  json["resample"] = int(p.resample);
+  json["rescale_factor"] = p.rescale_factor;
+  if (crops)
+    json["size"] = {{"shortest_edge", p.shortest_edge}}, json["size_divisor"] = p.size_divisor;
+  else
+    json["size"] = {{"height", p.height}, {"width", p.width}};
   return json.dump(2) + "\n";
 }
 

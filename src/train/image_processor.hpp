@@ -7,9 +7,10 @@
 
 namespace viaduct {
 
-// Without that file: the defaults of ViTImageProcessor for images of `image_size`, said in the log.
-ImageProcessor read_image_processor(const Path& folder, int64_t image_size);
-ImageProcessor parse_image_processor(const std::string& json, const std::string& where, int64_t image_size);
-std::string image_processor_json(const ImageProcessor&);  // what ViTImageProcessor loads
+// Without that file: `defaults`, which is ImageProcessor::vit or ::bridgetower for the model's size, said in the log. They
+// also stand for what a file leaves out. A file that names the other class is read as that class.
+ImageProcessor read_image_processor(const Path& folder, const ImageProcessor& defaults);
+ImageProcessor parse_image_processor(const std::string& json, const std::string& where, const ImageProcessor& defaults);
+std::string image_processor_json(const ImageProcessor&);  // what AutoImageProcessor and BridgeTowerProcessor load
 
 }  // namespace viaduct

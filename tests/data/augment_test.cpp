@@ -47,8 +47,8 @@ TEST(Augment, CropAndFlipAreFunctionsOfTheKey) {
     std::vector<uint8_t> pixels(size_t(pipeline.bytes())), expected(pixels.size());
     pipeline.run(file, key, pixels.data());
     const Crop c = random_resized_crop(image.height, image.width, key);
-    Resizer().resize({image.row(c.top) + 3 * c.left, c.height, c.width, 90 * 3}, 32, 48, Resample::bilinear,
-                     expected.data());
+    Resizer().resize({image.row(c.top) + 3 * c.left, c.height, c.width, 90 * 3}, {32, 48, {0, 0, 32, 48}},
+                     Resample::bilinear, expected.data(), 48 * 3);
     const bool flip = random_flip(key);
     flips += flip;
     for (int y = 0; y < 32; ++y)

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""What Pillow and transformers' ViTImageProcessor make of images of every odd kind, for tests/data/preprocess_test.cpp.
+"""What Pillow, transformers' image processors and torchvision make of images of every odd kind, for
+tests/data/preprocess_test.cpp.
 
   preprocess.py images            draws tests/golden/images and tests/golden/hostile anew
   preprocess.py expected [DATA]   writes preprocess.tsv for them, and preprocess_photos.tsv for 50 photographs of DATA
 
-Needs Pillow 13, numpy, and transformers for `expected`. Every line of a .tsv: path, height, width, and CRC-32 of the
-decoded RGB, of the image processor's 224 x 224 (bilinear), of Pillow's bicubic 61 x 37, and of its box 40 x 90.
+Needs Pillow 13, numpy, and transformers and torchvision for `expected`. Every line of a .tsv: path, height, width, and
+CRC-32 of the decoded RGB, of ViTImageProcessor's 224 x 224 (bilinear), of Pillow's bicubic 61 x 37, of its box 40 x 90,
+of BridgeTowerImageProcessor's output for shortest_edge 288 and 294 ("-" where it fails), and of torchvision's Resize and
+CenterCrop on the uint8 tensor: bicubic 288 and 294, bilinear 224.
 """
 import io
 import struct
@@ -247,6 +250,30 @@ def crc(array):
     return f"{zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}"
 
 
+def bridgetower(image, edge):
+    """The pixels of the slow processor; None where a side would become 0."""
+    from transformers import BridgeTowerImageProcessor
+
+    processor = BridgeTowerImageProcessor(size={"shortest_edge": edge}, do_rescale=False, do_normalize=False)
+    try:
+        pixels = processor(image, input_data_format="channels_last", data_format="channels_last")["pixel_values"][0]
+    except ValueError as error:
+        assert "height and width must be > 0" in str(error), error
+        return None
+    assert pixels.dtype == np.uint8 and pixels.shape == (edge, edge, 3)
+    return pixels
+
+
+def torchvision(image, size, interpolation):
+    """The first two steps of the published script, on what read_image gives."""
+    import torch
+    from torchvision.transforms import CenterCrop, InterpolationMode, Resize
+
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    resize = Resize([size], interpolation=InterpolationMode(interpolation), antialias=True)
+    return CenterCrop(size)(resize(tensor)).permute(1, 2, 0).numpy()
+
+
 def write_expected(out, root, files):
     from transformers import ViTImageProcessor
 
@@ -259,6 +286,8 @@ def write_expected(out, root, files):
             assert pixels.dtype == np.uint8 and pixels.shape == (224, 224, 3)
             row = [file, image.height, image.width, crc(image), crc(pixels)]
             row += [crc(image.resize((37, 61), Image.Resampling.BICUBIC)), crc(image.resize((90, 40), Image.Resampling.BOX))]
+            row += ["-" if pixels is None else crc(pixels) for pixels in (bridgetower(image, 288), bridgetower(image, 294))]
+            row += [crc(torchvision(image, *case)) for case in ((288, "bicubic"), (294, "bicubic"), (224, "bilinear"))]
             print(*row, sep="\t", file=tsv)
 
 
