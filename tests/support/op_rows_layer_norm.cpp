@@ -47,19 +47,27 @@ OpCase forward(Shape s, bool with_stats) {
       .aliases = {{"y", "x"}}};
 }
 
-OpCase backward(Shape s, bool accumulate) {
+OpCase backward(Shape s, bool accumulate, bool frozen = false) {
   int64_t columns = s.last(), rows = s.rows();
   auto dx = accumulate ? inout("dx", s) : out("dx", s);
-  return {.name = "layer_norm_backward/" + std::string(accumulate ? "accumulate/" : "") + dims(s),
-          .operands = {in("x", s, normal(0.3, 2)), in("gamma", {columns}, normal(1, 0.2)), in("dy", s),
-                       in("mean", {rows}, normal(0.3, 0.1), kStat),
-                       in(
-                           "rstd", {rows}, [](RandomSequence& r, int64_t) { return r.uniform(0.4, 0.6); }, kStat),
-                       dx, inout("dgamma", {columns}, kStat), inout("dbeta", {columns}, kStat)},
+  std::vector<Operand> operands{
+      in("x", s, normal(0.3, 2)),
+      in("gamma", {columns}, normal(1, 0.2)),
+      in("dy", s),
+      in("mean", {rows}, normal(0.3, 0.1), kStat),
+      in(
+          "rstd", {rows}, [](RandomSequence& r, int64_t) { return r.uniform(0.4, 0.6); }, kStat),
+      dx};
+  if (!frozen)
+    operands.push_back(inout("dgamma", {columns}, kStat)), operands.push_back(inout("dbeta", {columns}, kStat));
+  return {.name = "layer_norm_backward/" + std::string(accumulate ? "accumulate/" : "") + (frozen ? "frozen/" : "") +
+                  dims(s),
+          .operands = operands,
           .run =
               [=](Ctx& ctx, const Tensors& t) {
-                ops::layer_norm_backward(ctx, {t["dx"], t["dgamma"], t["dbeta"], accumulate}, t["dy"], t["x"],
-                                         {t["mean"], t["rstd"]}, t["gamma"]);
+                ops::layer_norm_backward(
+                    ctx, {t["dx"], frozen ? Tensor{} : t["dgamma"], frozen ? Tensor{} : t["dbeta"], accumulate},
+                    t["dy"], t["x"], {t["mean"], t["rstd"]}, t["gamma"]);
               },
           .reference = reference([=](auto& v) {
             using R = real_of<decltype(v)>;
@@ -68,7 +76,7 @@ OpCase backward(Shape s, bool accumulate) {
               R mean = v["mean"][r], rstd = v["rstd"][r], sum = 0, product = 0;
               for (int64_t i = 0; i < columns; ++i) {
                 R normalized = (v["x"][at + i] - mean) * rstd, dy = v["dy"][at + i];
-                v["dgamma"][i] += dy * normalized, v["dbeta"][i] += dy;
+                if (!frozen) v["dgamma"][i] += dy * normalized, v["dbeta"][i] += dy;
                 sum += dy * v["gamma"][i], product += dy * v["gamma"][i] * normalized;
               }
               for (int64_t i = 0; i < columns; ++i) {
@@ -88,6 +96,7 @@ const AddCases rows{{
     forward({2, 768}, false),
     backward({3, 5, 37}, false),
     backward({300, 64}, true),
+    backward({3, 5, 37}, false, true),
     measured(forward({16, 197, 768}, true)),
     measured(backward({16, 197, 768}, true)),
 }};

@@ -54,21 +54,28 @@ OpCase assemble_tokens(int64_t B, int64_t G, int64_t C) {
       .exact = true};
 }
 
-OpCase assemble_tokens_backward(int64_t B, int64_t G, int64_t C) {
-  return {.name = "assemble_tokens_backward/" + dims({B, G, C}),
-          .operands = {in("dtokens", {B, 1 + G, C}), out("dpatches", {B, G, C}),
-                       inout("dcls", {C}, Operand::Type::stat), inout("dpositions", {1 + G, C}, Operand::Type::stat)},
+OpCase assemble_tokens_backward(int64_t B, int64_t G, int64_t C, const std::string& only = "") {
+  auto wanted = [=](const char* name) { return only.empty() || only == name; };
+  std::vector<Operand> operands{in("dtokens", {B, 1 + G, C})};
+  if (wanted("dpatches")) operands.push_back(out("dpatches", {B, G, C}));
+  if (wanted("dcls")) operands.push_back(inout("dcls", {C}, Operand::Type::stat));
+  if (wanted("dpositions")) operands.push_back(inout("dpositions", {1 + G, C}, Operand::Type::stat));
+  return {.name = "assemble_tokens_backward/" + only + dims({B, G, C}),
+          .operands = operands,
           .run =
-              [](Ctx& ctx, const Tensors& t) {
-                ops::assemble_tokens_backward(ctx, t["dpatches"], t["dcls"], t["dpositions"], t["dtokens"]);
+              [=](Ctx& ctx, const Tensors& t) {
+                auto or_absent = [&](const char* name) { return wanted(name) ? t[name] : Tensor{}; };
+                ops::assemble_tokens_backward(ctx, or_absent("dpatches"), or_absent("dcls"), or_absent("dpositions"),
+                                              t["dtokens"]);
               },
           .reference = reference([=](auto& v) {
             for (int64_t b = 0; b < B; ++b)
               for (int64_t t = 0; t <= G; ++t)
                 for (int64_t c = 0; c < C; ++c) {
                   auto d = v["dtokens"][size_t((b * (1 + G) + t) * C + c)];
-                  v["dpositions"][size_t(t * C + c)] += d;
-                  (t ? v["dpatches"][size_t((b * G + t - 1) * C + c)] : v["dcls"][size_t(c)]) += d;
+                  if (wanted("dpositions")) v["dpositions"][size_t(t * C + c)] += d;
+                  if (t && wanted("dpatches")) v["dpatches"][size_t((b * G + t - 1) * C + c)] = d;
+                  if (!t && wanted("dcls")) v["dcls"][size_t(c)] += d;
                 }
           })};
 }
@@ -103,6 +110,9 @@ const AddCases rows{{
     assemble_tokens(3, 6, 20),
     assemble_tokens_backward(3, 6, 20),
     assemble_tokens_backward(5, 50, 64),
+    assemble_tokens_backward(3, 6, 20, "dpatches"),
+    assemble_tokens_backward(3, 6, 20, "dcls"),
+    assemble_tokens_backward(3, 6, 20, "dpositions"),
     select_token(3, 5, 17, 0),
     select_token(3, 5, 17, 4),
     select_token_backward(3, 5, 17, 2),

@@ -43,9 +43,9 @@ void add_to(T* to, const C* from, int64_t n) {
 
 // Working memory, all in the dtype of statistics.
 struct Scratch {
-  Tensor queries;  // [R, C] exp(log_scale) q
-  Tensor keys;     // [N, C]
-  Tensor logits;   // [R, N], then their gradient
+  Tensor queries;  // [R, C], q itself if it is of this dtype
+  Tensor keys;     // [N, C], likewise
+  Tensor logits;   // [R, N], then the gradient of q k^T
   Tensor labels;   // [R] int32
   Tensor dq;       // [R, C]
   Tensor dk;       // [N, C]; absent: dk itself is of this dtype
@@ -56,28 +56,33 @@ Scratch make_scratch(Ctx& ctx, const ContrastiveGrads& grads, const ContrastiveA
   DType t = stat_dtype(a.q.dtype);
   auto make = [&](Shape shape) { return ctx.arena.temp(shape, t); };
   int64_t R = a.q.shape[0], N = a.k.shape[0];
-  Scratch s{.queries = make(a.q.shape), .keys = a.k, .logits = make({R, N}), .labels = ctx.arena.temp({R}, DType::i32)};
-  if (a.k.dtype != t) s.keys = make(a.k.shape);
+  Scratch s{.queries = a.q, .keys = a.k, .logits = make({R, N}), .labels = ctx.arena.temp({R}, DType::i32)};
+  if (a.q.dtype != t) s.queries = make(a.q.shape), s.keys = make(a.k.shape);
   if (grads.dq || grads.dlog_scale) s.dq = make(a.q.shape), s.dots = make({R});
   if (grads.dk && grads.dk.dtype != t) s.dk = make(a.k.shape);
   return s;
 }
 
-// s.logits hold their own gradient G. dq = exp(log_scale) G k, dk = G^T exp(log_scale) q, and the gradient of log_scale,
-// the sum of G * logits, is that of q * dq.
+template <class C>
+void multiply(const Tensor& t, C factor) {
+  C* x = data<C>(t);
+  parallel_blocks(t.numel(), kBlock, [=](Range r) {
+#pragma omp simd
+    for (int64_t i = r.begin; i < r.end; ++i) x[i] *= factor;
+  });
+}
+
+// s.logits hold G, the gradient of q k^T. dq = G k, dk = G^T q; the gradient of log_scale, the sum of G * q k^T, is that
+// of q * dq.
 template <class T, class C = compute_t<T>>
-void add_gradients(const Scratch& s, const ContrastiveGrads& grads, const ContrastiveArgs& a, C scale) {
+void add_gradients(const Scratch& s, const ContrastiveGrads& grads, const ContrastiveArgs& a) {
   int64_t R = a.q.shape[0], N = a.k.shape[0], width = a.q.shape[1];
   const C* g = data<C>(s.logits);
   if (s.dq) {
     C *dq = data<C>(s.dq), *dots = data<C>(s.dots);
     const T* q = data<T>(a.q);
     product(dq, R, width, N, Stored<C>{g}, Stored<C>{data<C>(s.keys)}, false);
-    parallel_rows(R, width, [=](int64_t r) {
-#pragma omp simd
-      for (int64_t i = 0; i < width; ++i) dq[r * width + i] *= scale;
-      dots[r] = dot(q + r * width, dq + r * width, width);
-    });
+    parallel_rows(R, width, [=](int64_t r) { dots[r] = dot(q + r * width, dq + r * width, width); });
     if (grads.dq) add_to(data<T>(grads.dq), dq, R * width);
     if (grads.dlog_scale) *data<C>(grads.dlog_scale) += std::accumulate(dots, dots + R, C(0));
   }
@@ -132,21 +137,19 @@ void contrastive(Ctx& ctx, Tensor losses, const ContrastiveGrads& grads, const C
   Scratch s = make_scratch(ctx, grads, a);
   if (ctx.device().is_meta() || a.q.numel() == 0) return;
   int64_t R = a.q.shape[0], N = a.k.shape[0], width = a.q.shape[1];
-  if (s.keys.data != a.k.data) copy(s.keys, a.k);
+  if (s.queries.data != a.q.data) copy(s.queries, a.q), copy(s.keys, a.k);
   std::iota(data<int32_t>(s.labels), data<int32_t>(s.labels) + R, int32_t(a.first));
   dispatch(a.q.dtype, [&]<class T>() {
     using C = compute_t<T>;
     C scale = std::exp(C(value_of(a.log_scale)));
-    const T* q = data<T>(a.q);
-    C* queries = data<C>(s.queries);
-    parallel_blocks(R * width, kBlock, [=](Range r) {
-#pragma omp simd
-      for (int64_t i = r.begin; i < r.end; ++i) queries[i] = scale * C(q[i]);
-    });
-    product(data<C>(s.logits), R, N, width, Stored<C>{queries}, Stored<C>{data<C>(s.keys), true}, false);
+    Stored<C> queries{data<C>(s.queries)}, keys{data<C>(s.keys), true};
+    product(data<C>(s.logits), R, N, width, queries, keys, false);
+    multiply(s.logits, scale);
     bool wanted = grads.dq || grads.dk || grads.dlog_scale;
     cross_entropy(losses, wanted ? s.logits : Tensor{}, s.logits, s.labels, a.weight);
-    if (wanted) add_gradients<T>(s, grads, a, scale);
+    if (!wanted) return;
+    multiply(s.logits, scale);
+    add_gradients<T>(s, grads, a);
   });
 }
 
