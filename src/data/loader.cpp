@@ -7,6 +7,7 @@
 #include <exception>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "core/base/check.hpp"
@@ -23,13 +24,27 @@ struct Job {
   struct Item {
     int64_t position = 0;  // in the epoch
     int64_t sample = -1;   // what was read in the end; -1: nothing
+    SampleText text;
     std::vector<Quarantined> quarantined;
   };
   uint64_t epoch = 0;
+  int64_t text_length = 0;  // 0: that of its longest
   std::vector<Item> items;
   Batch batch;  // tensors of full size until finish()
   size_t taken = 0, finished = 0;
   std::exception_ptr error;
+};
+
+// Where the parts of a batch lie in its storage.
+struct Layout {
+  explicit Layout(const LoaderOptions& o) {
+    const int64_t n = o.batch_size, pixels = int64_t(o.processor.height) * o.processor.width * 3;
+    labels = align_up(n * pixels, 64);
+    keys = align_up(labels + 4 * n, 64);
+    text = align_up(keys + 8 * n, 64);
+    bytes = text + text_bytes(o.text, n);
+  }
+  int64_t labels, keys, text, bytes;
 };
 
 }  // namespace
@@ -37,6 +52,8 @@ struct Job {
 int automatic_workers(int cores_of_this_rank) { return std::clamp(cores_of_this_rank / 2, 1, 16); }
 
 int64_t batches_held(int workers, int prefetch) { return workers ? prefetch + 2 : 1; }  // see top_up()
+
+int64_t batch_bytes(const LoaderOptions& options) { return Layout(options).bytes; }
 
 struct Loader::State {
   State(DatasetPtr d, LoaderOptions o, int64_t start_step);
@@ -60,6 +77,11 @@ struct Loader::State {
   ImagePipeline pipeline;
   BatchPlan plan;
   Sampler sampler;
+  std::optional<TextBatcher> texts;
+  struct {
+    int64_t step = -1;
+    TextBatcher::Step text;
+  } planned;         // of the step whose micro-batches are being made
   Range share;       // evaluation: this rank's samples
   int64_t next_job;  // number of the next micro-batch to begin
   int64_t handed_out;
@@ -85,6 +107,10 @@ Loader::State::State(DatasetPtr d, LoaderOptions o, int64_t start_step)
   expect(options.batch_size > 0 && options.accumulate > 0, "a batch needs a size");
   expect(options.rank >= 0 && options.rank < options.ranks && start_step >= 0,
          "a loader's rank or step is out of range");
+  const bool training = options.pass == Pass::training;
+  const bool draws = training && (options.shuffle || options.augment != Augment::none);
+  expect(options.text.tokenizer || !(options.text.pairs || options.text.masked), "texts need a tokenizer");
+  if (options.text.tokenizer) texts.emplace(data, options.text, training, !draws);
   expect(options.workers >= 0 && options.prefetch >= 0, "a loader's number of workers or batches ahead is negative");
   if (options.quarantine_budget < 0) options.quarantine_budget = std::max<int64_t>(10, data->size() / 100);
   top_up();
@@ -103,6 +129,9 @@ std::unique_ptr<Job> Loader::State::make_job(int64_t number) {
     const int64_t step = number / options.accumulate;
     job->epoch = uint64_t(plan.epoch_of(step));
     positions = plan.micro_batch(step, options.rank, number % options.accumulate);
+    if (texts && planned.step != step) planned = {step, texts->step(plan, sampler, options.seed, step)};
+    job->text_length = planned.text.length;
+    job->batch.step_samples = plan.global_batch_of(step).size(), job->batch.step_masked = planned.text.masked;
   } else {
     positions.begin = share.begin + number * options.batch_size;
     positions.end = std::min(positions.begin + options.batch_size, share.end);
@@ -110,19 +139,20 @@ std::unique_ptr<Job> Loader::State::make_job(int64_t number) {
   for (int64_t p = positions.begin; p < positions.end; ++p) job->items.push_back({p, -1, {}});
 
   const ImageProcessor& processor = options.processor;
-  const int64_t n = options.batch_size, labels = align_up(n * pipeline.bytes(), 64),
-                keys = align_up(labels + 4 * n, 64);
+  const int64_t n = options.batch_size;
+  const Layout layout(options);
   Batch& batch = job->batch;
-  batch.storage = storage(keys + 8 * n);
+  batch.storage = storage(layout.bytes);
   batch.pixels = batch.storage->view(0, {n, processor.height, processor.width, 3}, DType::u8);
-  if (data->has_labels()) batch.labels = batch.storage->view(labels, {n}, DType::i32);
-  batch.keys = batch.storage->view(keys, {n}, DType::i64);
+  if (data->has_labels()) batch.labels = batch.storage->view(layout.labels, {n}, DType::i32);
+  batch.keys = batch.storage->view(layout.keys, {n}, DType::i64);
   return job;
 }
 
 // Whether the sample could be read into the item's place; the reason is kept if not.
 bool Loader::State::try_fill(Job& job, size_t i, int64_t sample, uint64_t key) const try {
   pipeline.run(data->read(sample), key, viaduct::data<uint8_t>(job.batch.pixels) + int64_t(i) * pipeline.bytes());
+  if (texts) job.items[i].text = texts->tokens(sample, key, job.text_length);
   job.items[i].sample = sample;
   if (job.batch.labels) viaduct::data<int32_t>(job.batch.labels)[i] = data->label(sample);
   viaduct::data<int64_t>(job.batch.keys)[i] = int64_t(key);
@@ -140,8 +170,16 @@ void Loader::State::fill(Job& job, size_t i) const {
   const uint64_t key = sample_key(options.seed, job.epoch, uint64_t(sample));
   if (try_fill(job, i, sample, key) || !training) return;
   RandomSequence substitutes(sample_key(options.seed, job.epoch, uint64_t(position)), Draw::substitute);
-  for (int attempt = 0; attempt < kSubstituteAttempts; ++attempt)
-    if (try_fill(job, i, int64_t(substitutes.below(uint64_t(data->size()))), key)) return;
+  std::vector<int64_t> too_long;  // the other ranks have settled on the text's length
+  for (int attempt = 0; attempt < kSubstituteAttempts; ++attempt) {
+    const int64_t substitute = int64_t(substitutes.below(uint64_t(data->size())));
+    if (texts && !texts->fits(substitute, key, job.text_length))
+      too_long.push_back(substitute);
+    else if (try_fill(job, i, substitute, key))
+      return;
+  }
+  for (int64_t substitute : too_long)  // its text is cut
+    if (try_fill(job, i, substitute, key)) return;
 }
 
 void Loader::State::note(const Quarantined& q) {
@@ -166,8 +204,10 @@ Batch Loader::State::finish(Job& job) {
     batch.replaced += !item.quarantined.empty();
     for (Quarantined& q : item.quarantined) note(q), batch.quarantined.push_back(std::move(q));
   }
+  std::vector<const SampleText*> rows;
   for (size_t i = 0; i < job.items.size(); ++i) {
     if (job.items[i].sample < 0) continue;
+    rows.push_back(&job.items[i].text);
     const size_t to = batch.samples.size();
     batch.samples.push_back(job.items[i].sample);
     if (to == i) continue;  // those after a gap move up
@@ -184,6 +224,7 @@ Batch Loader::State::finish(Job& job) {
   const int64_t n = batch.size();
   batch.pixels = batch.pixels.slice(0, n), batch.keys = batch.keys.slice(0, n);
   if (batch.labels) batch.labels = batch.labels.slice(0, n);
+  if (texts) texts->collate(rows, job.text_length, options.batch_size, Layout(options).text, batch);
   return batch;
 }
 

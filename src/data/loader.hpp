@@ -8,6 +8,7 @@
 #include "data/dataset.hpp"
 #include "data/image_pipeline.hpp"
 #include "data/sampler.hpp"
+#include "data/text_batch.hpp"
 
 namespace viaduct {
 
@@ -24,6 +25,7 @@ struct LoaderOptions {
   bool shuffle = true;  // training only
   ImageProcessor processor;
   Augment augment = Augment::none;
+  TextOptions text;
   int workers = 0;                 // 0: in the calling thread
   int prefetch = 2;                // batches ready or in preparation beyond the one in use
   int64_t quarantine_budget = -1;  // different unreadable samples that a rank tolerates; -1: 1 % of all, at least 10
@@ -34,6 +36,7 @@ int automatic_workers(int cores_of_this_rank);
 
 // Batches whose memory a loader holds at most, the one in use included.
 int64_t batches_held(int workers, int prefetch = LoaderOptions{}.prefetch);
+int64_t batch_bytes(const LoaderOptions&);  // of one of them, at most
 
 class Loader {
  public:

@@ -65,6 +65,10 @@ struct BatchPlan {
     return epoch_of(step) * samples + step % steps_per_epoch() * global_batch();
   }
   // Positions within the epoch.
+  Range global_batch_of(int64_t step) const {
+    int64_t begin = step % steps_per_epoch() * global_batch();
+    return {begin, std::min(begin + global_batch(), samples)};
+  }
   Range micro_batch(int64_t step, int64_t rank, int64_t m) const {
     int64_t begin = step % steps_per_epoch() * global_batch() + (rank * accumulate + m) * batch_size;
     return {std::min(begin, samples), std::min(begin + batch_size, samples)};
