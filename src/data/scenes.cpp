@@ -7,10 +7,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <sstream>
 
 #include "core/base/check.hpp"
 #include "core/base/philox.hpp"
 #include "data/jpeg_encode.hpp"
+#include "data/word_vocabulary.hpp"
 
 namespace viaduct {
 
@@ -86,6 +88,13 @@ void write_file(const fs::path& path, const void* data, size_t bytes) {
   out.write(static_cast<const char*>(data), std::streamsize(bytes));
   out.close();
   if (!out) fail_input(fmt::format("could not write {}: is the disk full, or the folder read-only?", path.string()));
+}
+
+void write_tokenizer(const fs::path& folder, const std::string& text) {
+  std::istringstream in(text);
+  fs::create_directories(folder);
+  for (const auto& [name, content] : word_vocabulary({std::istream_iterator<std::string>(in), {}}))
+    write_file(folder / name, content.data(), content.size());
 }
 
 }  // namespace
@@ -167,7 +176,7 @@ void generate_scenes(const std::string& folder, const SceneOptions& options) {
     fail_input(
         fmt::format("{} is there already and is not an empty folder; scenes are written only into a new one", folder));
 
-  std::string captions[2];
+  std::string captions[2], text;
   for (int64_t i = 0; i < options.count; ++i) {
     Scene scene = compose_scene(options, i);
     bool eval = i / scene_class_count() % options.eval_every == options.eval_every - 1;
@@ -177,7 +186,9 @@ void generate_scenes(const std::string& folder, const SceneOptions& options) {
     std::vector<uint8_t> file = encode_jpeg(draw_scene(options, i, scene), options.jpeg_quality);
     write_file(path, file.data(), file.size());
     captions[eval] += nlohmann::ordered_json{{"image", name}, {"captions", scene.captions}}.dump() + "\n";
+    for (const std::string& caption : scene.captions) text += caption + " ";
   }
+  write_tokenizer(fs::path(folder) / "tokenizer", text);
   write_file(fs::path(folder) / "captions-eval.jsonl", captions[1].data(), captions[1].size());
   write_file(fs::path(folder) / "captions.jsonl", captions[0].data(), captions[0].size());
 }
