@@ -84,8 +84,8 @@ DatasetPtr make_image_texts(TextRows file, std::optional<Split> split) {
   int64_t texts = 0;
   for (TextRow& row : file.rows) {
     if (!wanted.empty() && row.split != wanted) continue;
-    if (!row.problem.empty()) data->problems.emplace(data->size(), std::move(row.problem)), row.texts.clear();
     texts += int64_t(row.texts.size());
+    if (!row.problem.empty()) data->problems.emplace(data->size(), std::move(row.problem)), row.texts = {""};
     data->images.push_back(std::move(row.image));
     data->captions.push_back(std::move(row.texts));
     data->lines.push_back(row.line);

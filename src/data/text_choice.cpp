@@ -41,9 +41,7 @@ TextChoice::Judged TextChoice::judged(int64_t sample, uint64_t key) const {
 
   const auto& own_texts = data_->texts(sample);
   const int64_t size = data_->size();
-  auto is_another = [&](int64_t other) {
-    return images_[size_t(other)] != images_[size_t(sample)] && !data_->texts(other).empty();
-  };
+  auto is_another = [&](int64_t other) { return images_[size_t(other)] != images_[size_t(sample)]; };
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Text text{int64_t(draws.below(uint64_t(size))), 0};
     if (!is_another(text.sample)) continue;
@@ -53,7 +51,7 @@ TextChoice::Judged TextChoice::judged(int64_t sample, uint64_t key) const {
   // Nearly all rows are of this image, or say the same: the next one of another image.
   for (int64_t step = 1; step < size; ++step)
     if (const int64_t other = (sample + step) % size; is_another(other)) return {{other, 0}, 0};
-  fail_input(fmt::format("no other image has a text to mismatch {} with", data_->id(sample)));
+  fail(Exit::crash, "no sample of another image was found");
 }
 
 }  // namespace viaduct

@@ -214,6 +214,7 @@ TEST_F(CaptionsTest, PredictionSeesEveryRowAndWhatIsWrongWithIt) {
   ASSERT_EQ(data->size(), 4);
   EXPECT_EQ(data->id(1), "captions.jsonl:3");
   EXPECT_EQ(data->line(3), 5);
+  EXPECT_EQ(data->texts(1).size(), 1u);  // as every row has
   expect_said(message_of([&] { data->read(1); }), "the row: expected JSON");
   EXPECT_EQ(data->id(2), "captions.jsonl:4 (b.jpg)");
   EXPECT_EQ(message_of([&] { data->read(2); }), "the row's texts are empty");
