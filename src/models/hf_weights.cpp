@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "core/base/log.hpp"
 #include "models/hf_layout.hpp"
@@ -70,6 +71,7 @@ class WeightImport {
     for (const Parameter& p : store_.parameters()) check(p);
     if (!wrong_.empty())
       fail_input(fmt::format("{}: the weights do not fit the model:\n  {}", file_name_, first_few(wrong_, "\n  ")));
+    for (const std::string& note : notes_) log::info("{}", note);
     for (Parameter& p : store_.parameters()) is_new(p) ? reinitialize(p) : fill(p);
     for (const std::string& name : tensors_.names())
       if (!used_.contains(name)) result_.ignored.push_back(name);
@@ -110,7 +112,7 @@ class WeightImport {
       if (std::string head = head_of(p); !head.empty() && !borrows(t.name))
         begin_anew(head, fmt::format("{}: expected {}, {}", t.name, to_string(t.shape), why));
       else if (!found && is_spare(p))
-        new_spare_ = true;
+        begin_spare_anew(t.name);
       else
         wrong_.push_back(fmt::format("{}: expected {}{}, {}", t.name, to_string(t.shape), field_of(t.name), why));
     }
@@ -120,7 +122,12 @@ class WeightImport {
     auto& heads = result_.new_heads;
     if (std::find(heads.begin(), heads.end(), head) != heads.end()) return;
     heads.push_back(head);
-    log::info("{} is initialised anew ({})", head, why);
+    notes_.push_back(fmt::format("{} is initialised anew ({})", head, why));
+  }
+
+  void begin_spare_anew(const std::string& tensor) {
+    if (!std::exchange(new_spare_, true))
+      notes_.push_back(tensor + " is initialised anew: the checkpoint has none, and no output depends on it");
   }
 
   void fill(Parameter& p) {
@@ -175,7 +182,7 @@ class WeightImport {
   ParameterStore& store_;
   uint64_t seed_;
   const std::vector<ValuePart>& masters_;
-  std::vector<std::string> wrong_;
+  std::vector<std::string> wrong_, notes_;
   std::set<std::string> used_;
   std::string file_name_ = "model.safetensors";
   bool new_spare_ = false;

@@ -9,6 +9,7 @@
 #include "models/hf_export.hpp"
 #include "models/hf_weights.hpp"
 #include "models/vit_classifier.hpp"
+#include "tests/models/tensors.hpp"
 #include "tests/support/messages.hpp"
 #include "tests/support/temp_folder.hpp"
 
@@ -20,6 +21,7 @@ using test::Log;
 using test::message_of;
 using test::read_bytes;
 using test::TempFolder;
+using test::Tensors;
 using test::write_bytes;
 using testing::AllOf;
 using testing::ElementsAre;
@@ -33,12 +35,7 @@ struct Model {
     store.materialize(Device::cpu(), dtype, false);
   }
   explicit Model(const Path& folder) : Model(viaduct::vit(read_model_config(folder))) {}
-  std::vector<float> values(const std::string& name) {
-    Parameter& p = store.find(name);
-    std::vector<float> out;
-    dispatch(p.value.dtype, [&]<class T>() { out.assign(data<T>(p.value), data<T>(p.value) + p.value.numel()); });
-    return out;
-  }
+  std::vector<float> values(const std::string& name) { return test::values(store, name); }
   VitClassifier vit;
   ParameterStore& store;
 };
@@ -50,28 +47,9 @@ std::vector<float> tensor_of(const Path& file, const std::string& name) {
   return out;
 }
 
-// A copy of a model folder whose tensors `edit` may change, drop or rename.
-struct Tensors {
-  std::vector<SafetensorsItem> items;
-  std::vector<std::vector<float>> values;
-  void drop(const std::string& part) {
-    std::erase_if(items, [&](auto& item) { return item.name.find(part) != item.name.npos; });
-  }
-};
-Tensors tensors_of(const Path& folder) {
-  Tensors out;
-  SafetensorsFile file(folder / "model.safetensors");
-  for (const auto& t : file.tensors()) {
-    out.values.emplace_back(size_t(t.numel()));
-    file.read(t, out.values.back().data());
-    out.items.push_back({t.name, "F32", t.shape, out.values.back().data()});
-  }
-  return out;
-}
 void write_model(const Path& folder, const Tensors& tensors) {
   fs::copy_file(kTiny / "config.json", folder / "config.json", fs::copy_options::overwrite_existing);
-  fs::remove(folder / "model.safetensors");
-  write_safetensors(folder / "model.safetensors", tensors.items);
+  tensors.write(folder);
 }
 
 TEST(HfWeights, JoinsQueryKeyAndValue) {
@@ -95,7 +73,7 @@ TEST(HfWeights, JoinsQueryKeyAndValue) {
 TEST(HfWeights, NamesUpToTenOfTheTensorsThatDoNotFit) {
   Log log;
   TempFolder folder;
-  Tensors tensors = tensors_of(kTiny);
+  Tensors tensors(kTiny);
   tensors.drop("layer.1.");  // 16 tensors
   for (auto& item : tensors.items)
     if (item.name == "vit.layernorm.weight") item.shape = {4, 8};
@@ -105,7 +83,7 @@ TEST(HfWeights, NamesUpToTenOfTheTensorsThatDoNotFit) {
   EXPECT_THAT(message,
               AllOf(HasSubstr((folder / "model.safetensors").string()), HasSubstr("and 7 more"),
                     HasSubstr("vit.encoder.layer.1.attention.attention.query.weight: expected [32, 32], found no")));
-  tensors = tensors_of(kTiny);
+  tensors = Tensors(kTiny);
   for (auto& item : tensors.items)
     if (item.name == "vit.layernorm.weight") item.shape = {4, 8};
   write_model(folder.path(), tensors);
@@ -115,9 +93,8 @@ TEST(HfWeights, NamesUpToTenOfTheTensorsThatDoNotFit) {
 
 TEST(HfWeights, RefusesValuesThatAreNotFinite) {
   TempFolder folder;
-  Tensors tensors = tensors_of(kTiny);
-  for (size_t i = 0; i < tensors.items.size(); ++i)
-    if (tensors.items[i].name == "vit.layernorm.bias") tensors.values[i][5] = NAN;
+  Tensors tensors(kTiny);
+  tensors.of("vit.layernorm.bias")[5] = NAN;
   write_model(folder.path(), tensors);
   Model model(kTiny);
   EXPECT_THAT(message_of([&] { load_weights(folder.path(), model.vit.config(), model.store, 1); }),
@@ -127,9 +104,8 @@ TEST(HfWeights, RefusesValuesThatAreNotFinite) {
 TEST(HfWeights, ToleratesTensorsThatTheModelDoesNotHave) {
   Log log;
   TempFolder folder;
-  Tensors tensors = tensors_of(kTiny);
-  std::vector<float> pooler(32 * 32);
-  tensors.items.push_back({"vit.pooler.dense.weight", "F32", {32, 32}, pooler.data()});
+  Tensors tensors(kTiny);
+  tensors.add("vit.pooler.dense.weight", {32, 32}, 32 * 32);
   write_model(folder.path(), tensors);
   Model model(kTiny);
   EXPECT_THAT(load_weights(folder.path(), model.vit.config(), model.store, 1).ignored,
@@ -140,9 +116,9 @@ TEST(HfWeights, ToleratesTensorsThatTheModelDoesNotHave) {
 TEST(HfWeights, ReadsABareViTModelAndMakesTheClassifier) {
   Log log;
   TempFolder folder;
-  Tensors tensors = tensors_of(kTiny);
+  Tensors tensors(kTiny);
   tensors.drop("classifier");
-  for (auto& item : tensors.items) item.name = item.name.substr(4);  // without "vit."
+  tensors.strip("vit.");
   write_model(folder.path(), tensors);
   Model model(kTiny), reference(kTiny);
   EXPECT_THAT(load_weights(folder.path(), model.vit.config(), model.store, 1).new_heads, ElementsAre("classifier"));
@@ -216,20 +192,10 @@ TEST(HfWeights, InterpolatesPositionsAsTorchDoes) {
 struct Shards : TempFolder {
   Shards() {
     fs::copy_file(kTiny / "config.json", *this / "config.json");
-    size_t half = tensors.items.size() / 2;
-    for (size_t i = 0; i < tensors.items.size(); ++i) {
-      (i < half ? first : second).push_back(tensors.items[i]);
-      map += fmt::format("{}\"{}\":\"{}.safetensors\"", i ? "," : "", tensors.items[i].name, i < half ? "one" : "two");
-    }
-    write_safetensors(*this / "one.safetensors", first);
-    write_safetensors(*this / "two.safetensors", second);
-    write_index(map);
+    map = tensors.write_shards(path());
   }
-  void write_index(const std::string& entries) const {
-    write_bytes(*this / "model.safetensors.index.json", R"({"metadata":{},"weight_map":{)" + entries + "}}");
-  }
-  Tensors tensors = tensors_of(kTiny);  // owns what the items point to
-  std::vector<SafetensorsItem> first, second;
+  void write_index(const std::string& entries) const { Tensors::write_index(path(), entries); }
+  Tensors tensors{kTiny};
   std::string map;
 };
 
@@ -259,8 +225,7 @@ TEST(HfWeights, RefusesAnIndexThatLeavesTheFolderOrLies) {
   folder.write_index(folder.map + R"(,"lost":"two.safetensors")");
   EXPECT_THAT(refusal(), HasSubstr("two.safetensors: expected tensor 'lost'"));
   folder.write_index(folder.map);
-  fs::remove(folder / "two.safetensors");
-  write_safetensors(folder / "two.safetensors", folder.first);
+  fs::copy_file(folder / "one.safetensors", folder / "two.safetensors", fs::copy_options::overwrite_existing);
   EXPECT_THAT(refusal(), testing::AnyOf(HasSubstr("is in two shards"), HasSubstr("expected tensor")));
 }
 
