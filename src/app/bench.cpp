@@ -1,41 +1,85 @@
 #include "app/bench.hpp"
 
+#include <stdlib.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "core/base/files.hpp"
 #include "core/base/log.hpp"
 #include "data/jpeg_encode.hpp"
 #include "data/scenes.hpp"
+#include "data/word_vocabulary.hpp"
 #include "train/nearest.hpp"
 
 namespace viaduct::app {
 namespace {
 
-constexpr int kPictures = 32, kPictureSide = 400;
+constexpr int kPictures = 32, kPictureSide = 400, kWordsOfText = 600;
+constexpr int64_t kImages = 1 << 20, kPairs = 1 << 14;  // more pairs would only take longer to count the tokens of
+constexpr const char* kWord = " red";
 
 // A few files in memory, named again and again: decoding is real, the disk is not measured.
 class DrawnImages final : public Dataset {
  public:
-  DrawnImages(int64_t size, int64_t classes) : size_(size), classes_(size_t(classes)) {
+  DrawnImages(int64_t size, int64_t classes, bool with_texts) : size_(size), classes_(size_t(classes)) {
     SceneOptions options;
     options.size = kPictureSide;
     for (int64_t i = 0; i < kPictures; ++i)
       files_.push_back(encode_jpeg(draw_scene(options, i, compose_scene(options, i)), options.jpeg_quality));
     for (size_t c = 0; c < classes_.size(); ++c) classes_[c] = fmt::format("class {}", c);
+    if (with_texts) texts_ = {repeated(kWord, kWordsOfText)};
   }
   int64_t size() const override { return size_; }
   std::string id(int64_t i) const override { return fmt::format("drawn-{}", i); }
   std::vector<uint8_t> read(int64_t i) const override { return files_[size_t(i) % files_.size()]; }
-  bool has_labels() const override { return true; }
+  bool has_labels() const override { return !classes_.empty(); }
   int32_t label(int64_t i) const override { return int32_t(i % int64_t(classes_.size())); }
   const std::vector<std::string>& classes() const override { return classes_; }
+  bool has_text() const override { return !texts_.empty(); }
+  const std::vector<std::string>& texts(int64_t) const override { return texts_; }
 
  private:
+  static std::string repeated(const char* word, int times) {
+    std::string text;
+    for (int i = 0; i < times; ++i) text += word;
+    return text;
+  }
   int64_t size_;
   std::vector<std::vector<uint8_t>> files_;
-  std::vector<std::string> classes_;
+  std::vector<std::string> classes_, texts_;
 };
+
+// The smallest tokenizer there is, on disk for as long as somebody reads it.
+class DrawnTokenizer {
+ public:
+  DrawnTokenizer() {
+    std::string name = (std::filesystem::temp_directory_path() / "viaduct-bench-XXXXXX").string();
+    if (!::mkdtemp(name.data())) fail_input(fmt::format("{}: no folder can be made there", name));
+    path_ = name;
+    for (const auto& [file, text] : word_vocabulary({kWord + 1})) write_file_durable(path_ / file, text);
+  }
+  DrawnTokenizer(const DrawnTokenizer&) = delete;
+  ~DrawnTokenizer() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const Path& path() const { return path_; }
+
+ private:
+  Path path_;
+};
+
+ModelSource bench_source(Config& config) {
+  const bool texts = config.model.arch == "bridgetower" && config.model.pretrained.empty();
+  if (!texts || !config.data.tokenizer.empty()) return resolve_model(config, {});
+  DrawnTokenizer tokenizer;
+  config.data.tokenizer = tokenizer.path().string();
+  // As many embeddings as the real one has.
+  config.model.overrides.try_emplace("text_config.vocab_size", std::to_string(BridgeTowerConfig::Text().vocab_size));
+  return resolve_model(config, {});
+}
 
 struct Subject {
   const char* name;
@@ -91,9 +135,17 @@ StepTimes step_times(std::vector<double> seconds) {
   return {seconds[seconds.size() / 2], seconds.front()};
 }
 
-DatasetPtr bench_images(const Config& config, int64_t classes) {
-  if (!config.data.train.empty()) return open_labelled(config.data.train, Split::train);
-  return std::make_shared<DrawnImages>(1 << 20, classes);
+BenchSubject::BenchSubject(const Config& given, Communicator& comm) : config(given), source(bench_source(config)) {
+  const bool classifies = source.choice.classifies();
+  if (!config.data.train.empty())
+    data = classifies ? open_labelled(config.data.train, Split::train) : open_data(config, source.choice).train;
+  else
+    data = std::make_shared<DrawnImages>(classifies ? kImages : kPairs, classifies ? vit(source.config).classes() : 0,
+                                         !classifies);
+  if (classifies && data->classes().size() != vit(source.config).labels.size())
+    source = resolve_model(config, data->classes());
+  texts = measure_texts(config, source, data, comm);
+  if (texts) source.text_tokens = longest_batch(config, source, {texts});
 }
 
 const Command bench_command = {
@@ -104,9 +156,9 @@ const Command bench_command = {
     "with the\n"
     "rate of plain matrix products in the same run. Rates are of all ranks together, from the middle of the step "
     "times;\n"
-    "`best_` ones from the shortest. Images: data.train, or drawn ones. Say train.batch_size, train.precision and\n"
-    "data.workers as for a run.",
-    {"bench", "model", "data", "train", "parallel", "device"},
+    "`best_` ones from the shortest. Images: data.train, or drawn ones with long texts. Say train.batch_size,\n"
+    "train.precision, data.workers, and of an image-text model task.name and data.max_text_length, as for a run.",
+    {"bench", "model", "task", "data", "train", "parallel", "device"},
     1,
     false,
     run};

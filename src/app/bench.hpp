@@ -18,8 +18,15 @@ BenchRow bench_train(const Invocation&);
 BenchRow bench_infer(const Invocation&);
 BenchRow bench_loader(const Invocation&);
 
-// Images to measure with: data.train, or else pictures drawn into memory as JPEG files, as large as photographs are.
-DatasetPtr bench_images(const Config&, int64_t classes);
+// What is measured: a model and its data, data.train or else pictures drawn into memory as JPEG files, as large as
+// photographs are, for an image-text model each with a text that is longer than the model takes.
+struct BenchSubject {
+  BenchSubject(const Config&, Communicator&);  // collective
+  Config config;                               // with a tokenizer, where none was given
+  ModelSource source;
+  DatasetPtr data;
+  TextSizes texts;
+};
 
 // The middle and the best of the seconds that steps took.
 struct StepTimes {

@@ -4,11 +4,10 @@
 namespace viaduct::app {
 
 BenchRow bench_loader(const Invocation& call) {
-  const Config& config = call.config;
-  ModelSource source = resolve_model(config, {});
-  DatasetPtr data = bench_images(config, source.config.classes());
-  LoaderOptions options = loader_options(config, Pass::training, source.processor, call.comm);
-  Loader loader(data, options);
+  BenchSubject subject(call.config, call.comm);
+  const Config& config = subject.config;
+  LoaderOptions options = loader_options(config, Pass::training, subject.source, subject.texts, call.comm);
+  Loader loader(subject.data, options);
 
   int64_t images = 0;
   auto run = [&](int64_t steps) {
@@ -25,7 +24,7 @@ BenchRow bench_loader(const Invocation& call) {
     rate += std::stod(text);
   int lanes = std::max(options.workers, 1) * call.world.size;
   return {.settings = {{"images", config.data.train.empty() ? "drawn" : config.data.train},
-                       {"size", fmt::format("{} x {}", source.processor.height, source.processor.width)},
+                       {"size", fmt::format("{} x {}", options.processor.height, options.processor.width)},
                        {"augment", config.data.augment}},
           .values = {{"ranks", call.world.size},
                      {"workers", options.workers},

@@ -31,26 +31,28 @@ double products_of_all(const Invocation& call) {
 }
 
 BenchRow describe(const Invocation& call, const ModelSource& source, Engine& engine) {
-  const VitConfig& m = source.config;
   const Config& c = call.config;
   return {
-      .settings = {{"model",
-                    fmt::format("ViT {} layers of {}, {} x {} pixels, {:.1f} M parameters", m.num_hidden_layers,
-                                m.hidden_size, m.image_size, m.image_size, double(engine.parameter_count()) / 1e6)},
+      .settings = {{"model", fmt::format("{}, {} x {} pixels, {:.1f} M parameters", viaduct::describe(source.config),
+                                         source.processor.width, source.processor.height,
+                                         double(engine.parameter_count()) / 1e6)},
                    {"images", c.data.train.empty() ? "drawn" : c.data.train},
                    {"precision", c.train.precision}},
       .values = {
           {"ranks", call.world.size}, {"threads", omp_get_max_threads()}, {"batch_size", double(c.train.batch_size)}}};
 }
 
-// What both benchmarks say of their rate; `images` a step of all ranks.
-void add_rates(BenchRow& row, const Invocation& call, StepTimes times, double images, double flops_of_image,
+// What both benchmarks say of their rate; `images` a step of all ranks. Operations are those that the published model
+// needs for a sample; what is executed here may be less.
+void add_rates(BenchRow& row, const Invocation& call, Task& task, bool training, StepTimes times, double images,
                double products) {
+  const double flops_of_image = task.flops(training, false);
   double rate = images / times.median;
   row.values.insert(row.values.end(), {{"samples_per_second", rate},
                                        {"best_samples_per_second", images / times.best},
                                        {"step_seconds", times.median},
                                        {"flops_per_sample", flops_of_image},
+                                       {"executed_flops_per_sample", task.flops(training, true)},
                                        {"flops_per_second", rate * flops_of_image},
                                        {"product_flops_per_second", products},
                                        {"product_share", rate * flops_of_image / products},
@@ -76,16 +78,16 @@ class StepWatch final : public Observer {
 }  // namespace
 
 BenchRow bench_train(const Invocation& call) {
-  const Config& config = call.config;
-  ModelSource source = resolve_model(config, {});
-  DatasetPtr data = bench_images(config, source.config.classes());
-  if (data->classes().size() != source.config.labels.size()) source = resolve_model(config, data->classes());
+  BenchSubject subject(call.config, call.comm);
+  const Config& config = subject.config;
+  ModelSource& source = subject.source;
+  DatasetPtr data = subject.data;
   double products = products_of_all(call);
   Engine engine(source, config, true, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
   auto sync = make_grad_sync({.strategy = config.parallel.strategy, .bucket_mb = config.parallel.bucket_mb},
                              engine.task().parameters(), call.comm);
-  Loader loader(data, loader_options(config, Pass::training, source.processor, call.comm));
+  Loader loader(data, loader_options(config, Pass::training, source, subject.texts, call.comm));
   int64_t images = loader.plan().global_batch();
   if (data->size() < images)
     fail_input(fmt::format("{} has {} images, a step takes {}: a smaller train.batch_size", config.data.train,
@@ -102,7 +104,7 @@ BenchRow bench_train(const Invocation& call) {
   products = std::max(products, products_of_all(call));
   BenchRow row = describe(call, source, engine);
   StepTimes times = step_times(watch.seconds);
-  add_rates(row, call, times, double(images), engine.task().flops(true), products);
+  add_rates(row, call, engine.task(), true, times, double(images), products);
   StepReport mean = watch.window.take();
   double all = mean.seconds;
   row.values.insert(row.values.end(), {{"accumulate", double(config.train.accumulate)},
@@ -116,13 +118,14 @@ BenchRow bench_train(const Invocation& call) {
 }
 
 BenchRow bench_infer(const Invocation& call) {
-  const Config& config = call.config;
-  ModelSource source = resolve_model(config, {});
-  DatasetPtr data = bench_images(config, source.config.classes());
+  BenchSubject subject(call.config, call.comm);
+  const Config& config = subject.config;
+  ModelSource& source = subject.source;
+  DatasetPtr data = subject.data;
   double products = products_of_all(call);
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  LoaderOptions loading = loader_options(config, Pass::training, source.processor, call.comm);  // endless
+  LoaderOptions loading = loader_options(config, Pass::training, source, subject.texts, call.comm);  // endless
   loading.augment = Augment::none, loading.accumulate = 1;
   Loader loader(data, loading);
 
@@ -136,7 +139,7 @@ BenchRow bench_infer(const Invocation& call) {
     Batch batch = loader.next();
     if (batch.size() < loading.batch_size) continue;  // the end of an epoch
     auto scope = ctx.arena.scope("infer");
-    engine.task().predict(ctx, batch);
+    engine.task().infer(ctx, batch);
     ctx.stream.synchronize();
     if (step < config.bench.warmup) continue;
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
@@ -148,7 +151,7 @@ BenchRow bench_infer(const Invocation& call) {
   BenchRow row = describe(call, source, engine);
   double all = 0;
   for (double s : seconds) all += s;
-  add_rates(row, call, step_times(seconds), double(loading.batch_size * call.world.size), engine.task().flops(false),
+  add_rates(row, call, engine.task(), false, step_times(seconds), double(loading.batch_size * call.world.size),
             products);
   row.values.insert(row.values.end(),
                     {{"planned_memory_bytes", double(engine.plan().total())}, {"data_share", waited / all}});

@@ -4,35 +4,28 @@
 namespace viaduct::app {
 namespace {
 
-// data.eval as a folder, or as the fraction that training holds out of data.train.
-DatasetPtr open_eval(const Config& config, const std::vector<std::string>& labels) {
-  require(config, "data.eval", "eval");
-  if (!config.eval_fraction()) return open_labelled(config.data.eval, Split::eval, labels);
-  require(config, "data.train", "eval");
-  DatasetPtr data = open_train_eval(config.data.train, config.data.eval).eval;
-  if (data->classes() != labels)
-    fail_input(fmt::format("the classes of {} ({}) are not those of the model ({})", config.data.train,
-                           fmt::join(data->classes(), ", "), fmt::join(labels, ", ")));
-  return data;
-}
-
 Exit run(const Invocation& call) {
   Config config = with_model(call, "eval");
   settle(call);
   ModelSource source = resolve_model(config, {});
-  DatasetPtr data = open_eval(config, source.config.labels);
+  const bool classifies = source.choice.classifies();
+  DatasetPtr data =
+      open_eval_data(config, source.choice, classifies ? vit(source.config).labels : std::vector<std::string>{});
   if (data->size() == 0) fail_input(fmt::format("data.eval = {}: no images to evaluate", config.data.eval));
+  TextSizes texts = measure_texts(config, source, data, call.comm);
+  if (texts) source.text_tokens = longest_batch(config, source, {texts});
 
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  LoaderOptions options = loader_options(config, Pass::evaluation, source.processor, call.comm);
+  LoaderOptions options = loader_options(config, Pass::evaluation, source, texts, call.comm);
   options.quarantine_budget = data->size();  // they are reported, however many there are
   Loader loader(data, options);
   auto metrics = evaluate(engine.task(), engine.work(), loader, call.comm);
   if (call.world.rank == 0) {
-    fmt::print("model {}, {} images of {}\n", config.model.pretrained, data->size(),
+    fmt::print("model {}, {} {} of {}\n", config.model.pretrained, data->size(),
+               classifies ? "images" : "images with texts",
                config.eval_fraction() ? config.data.train : config.data.eval);
-    for (const auto& [name, value] : metrics) fmt::print("{:<24} {:.6g}\n", name, value);
+    for (const auto& [name, value] : metrics) fmt::print("{:<32} {:.6g}\n", name, value);
   }
   return Exit::ok;
 }
@@ -42,10 +35,12 @@ Exit run(const Invocation& call) {
 const Command eval_command = {
     "eval",
     "[MODEL]",
-    "loss and accuracy of a model on labelled images",
+    "loss and accuracy of a model, or recall, on data with answers",
     "MODEL (or model.pretrained) is a run folder or a Hugging Face model folder; the images are those of data.eval. "
     "Every\n"
-    "image counts once, however many ranks there are; unreadable ones are named and left out.",
+    "image counts once, however many ranks there are; unreadable ones are named and left out. A contrastive model "
+    "(task.name = itc)\n"
+    "gets recall@1, 5 and 10 of texts for images and of images for texts, over every text of every image.",
     {"model", "task", "data", "train", "device"},
     1,
     false,

@@ -4,12 +4,16 @@
 #include "core/base/log.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_export.hpp"
-#include "models/vit_classifier.hpp"
 #include "train/checkpoint.hpp"
-#include "train/image_processor.hpp"
+#include "train/engine.hpp"
 
 namespace viaduct::app {
 namespace {
+
+// Beside config.json and the weights; see ModelSource::more_files().
+const std::vector<std::string> kFiles = {
+    "preprocessor_config.json", "vocab.json",       "merges.txt", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json",  "added_tokens.json"};
 
 // A checkpoint folder, or of a run folder the newest one that is whole.
 Checkpoint find_checkpoint(const Path& source) {
@@ -17,6 +21,14 @@ Checkpoint find_checkpoint(const Path& source) {
   if (std::filesystem::is_directory(source / "checkpoints"))
     if (auto latest = find_latest_checkpoint(source / "checkpoints")) return *latest;
   fail_input(fmt::format("{}: expected a run folder with checkpoints, or a checkpoint folder", source.string()));
+}
+
+// The model with the heads that the run trained.
+std::unique_ptr<Task> untrained_task(const ModelConfig& model, const RunState& state) {
+  Config config;
+  if (state.has("task")) set(config, "task.name", state.text("task"), "checkpoint");
+  ModelSource source{.config = model, .choice = choose_task(config)};
+  return task_maker(source, config, 1)();
 }
 
 Exit run(const Invocation& call) {
@@ -27,18 +39,18 @@ Exit run(const Invocation& call) {
   Checkpoint checkpoint = find_checkpoint(call.subjects[0]);
   std::string where = (checkpoint.path / "state.json").string();
   const std::string& json = checkpoint.state.text("config.json");
-  VitConfig config = vit(parse_model_config(json, where));
-  ImageProcessor processor =
-      parse_image_processor(checkpoint.state.text("preprocessor_config.json"), where,
-                            ImageProcessor::vit(int(config.image_size)));
-
-  VitClassifier model(config, {}, false);
-  ParameterStore& store = model.parameters();
+  ModelConfig config = parse_model_config(json, where);
+  auto task = untrained_task(config, checkpoint.state);
+  ParameterStore& store = task->parameters();
   store.materialize(Device::cpu(), DType::f32, false);
-  Tensor values = store.values(store.range());
-  load_checkpoint(checkpoint.path, store, {.range = store.range(), .master = values});
-  export_model(destination, config, parse_architecture(json, where), store, {{store.range(), values}},
-               {{"preprocessor_config.json", image_processor_json(processor)}});
+  Tensor values = store.values(store.range()), frozen = store.frozen_values();
+  load_checkpoint(checkpoint.path, store, {.range = store.range(), .master = values, .frozen = frozen});
+  std::vector<ValuePart> parts{{store.range(), values}};
+  if (frozen) parts.push_back({store.frozen_range(), frozen});
+  std::map<std::string, std::string> files;
+  for (const std::string& name : kFiles)
+    if (checkpoint.state.has(name)) files[name] = checkpoint.state.text(name);
+  export_model(destination, config, parse_architecture(json, where), store, parts, files);
   log::info("step {} of {}: model in {}", checkpoint.step, call.subjects[0], destination.string());
   return Exit::ok;
 }
@@ -51,7 +63,9 @@ const Command export_command = {
     "a Hugging Face model folder from a run or a checkpoint",
     "RUN is a run folder (its newest whole checkpoint is taken) or one checkpoint folder. DESTINATION must not exist; "
     "it gets\n"
-    "config.json, model.safetensors and preprocessor_config.json, which AutoModelForImageClassification loads.",
+    "config.json, model.safetensors, preprocessor_config.json and of an image-text model the tokenizer's files, as "
+    "transformers\n"
+    "loads them.",
     {},
     2,
     true,

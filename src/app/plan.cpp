@@ -35,18 +35,26 @@ void print_plan(const MemoryPlan& plan, const char* title) {
 Exit run(const Invocation& call) {
   Config config = call.config;
   if (!call.subjects.empty()) config = with_model(call, "plan");
+  const TaskChoice choice = resolve_task(config);
   std::vector<std::string> classes;
-  if (!config.data.train.empty()) classes = open_labelled(config.data.train, Split::train)->classes();
-  ModelSource source = resolve_model(config, classes);
+  const bool given = !config.data.train.empty();
+  if (given && choice.classifies()) classes = open_labelled(config.data.train, Split::train)->classes();
+  ModelSource source = resolve_model(config, classes, given ? Tokens::needed : Tokens::not_needed);
+  if (given && !choice.classifies()) {
+    TrainEval data = open_data(config, choice);
+    source.text_tokens = longest_batch(
+        config, source,
+        {measure_texts(config, source, data.train, call.comm), measure_texts(config, source, data.eval, call.comm)});
+  }
   settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
   if (call.world.rank != 0) return Exit::ok;
-  MakeTask make = task_maker(source, config);
+  MakeTask make = task_maker(source, config, config.plan.ranks);
   StepShape training = step_shape(config, true), inference = step_shape(config, false);
   auto task = make();
-  const VitConfig& m = source.config;
 
-  fmt::print("ViT, {} layers of {}, {} tokens, {} classes: {:.2f} M parameters, {}\n", m.num_hidden_layers,
-             m.hidden_size, m.tokens(), m.classes(), double(task->parameters().count()) / 1e6, config.train.precision);
+  fmt::print("{}: {:.2f} M parameters, {}{}\n", describe(source.config), double(task->parameters().count()) / 1e6,
+             config.train.precision,
+             source.text_tokens > 0 ? fmt::format(", texts of {} tokens", source.text_tokens) : "");
   print_plan(plan_memory(make, training), fmt::format("training, {} images a pass", training.batch_size).c_str());
   print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
 
@@ -59,7 +67,8 @@ Exit run(const Invocation& call) {
     fmt::print("\nlargest batch: this host does not say how much memory is free; give plan.memory_gb\n");
   int64_t per_step = config.train.batch_size * config.train.accumulate * config.plan.ranks;
   fmt::print("work: {:.2f} GFLOP an image in training, {:.2f} in inference; {:.2f} TFLOP a step of {} images\n",
-             task->flops(true) / 1e9, task->flops(false) / 1e9, task->flops(true) * double(per_step) / 1e12, per_step);
+             task->flops(true, false) / 1e9, task->flops(false, false) / 1e9,
+             task->flops(true, false) * double(per_step) / 1e12, per_step);
   return Exit::ok;
 }
 

@@ -47,11 +47,26 @@ std::string seal(nlohmann::json manifest) {
   return manifest.dump(1) + "\n";
 }
 
-FileDigest write_tensors(const Path& path, const ParameterStore& store, Range range, const Tensor& values) {
-  expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
+// What a file of a checkpoint is about: the frozen parameters are in the weights and have no moments.
+struct Part {
+  const ParameterStore& store;
+  const OptimizerTensors& tensors;
+  Tensor values;  // of tensors.range
+  bool with_frozen;
+
+  bool holds(const Parameter& p) const { return with_frozen || !p.frozen(); }
+  std::pair<Range, Tensor> source(const Parameter& p) const {
+    return p.frozen() ? std::pair(store.frozen_range(), tensors.frozen) : std::pair(tensors.range, values);
+  }
+};
+
+FileDigest write_tensors(const Path& path, const Part& part) {
   std::vector<SafetensorsItem> items;
-  for (const Parameter& p : store.parameters()) {
+  for (const Parameter& p : part.store.parameters()) {
+    if (!part.holds(p)) continue;
+    auto [range, values] = part.source(p);
     expect(range.contains(p.range), "a checkpoint holds every parameter");
+    expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
     items.push_back({p.name,
                      "F32",
                      {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank},
@@ -60,22 +75,26 @@ FileDigest write_tensors(const Path& path, const ParameterStore& store, Range ra
   return write_safetensors(path, items);
 }
 
-void read_tensors(const Path& path, const ParameterStore& store, Range range, const Tensor& values) {
-  expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
+void read_tensors(const Path& path, const Part& part) {
+  const auto& all = part.store.parameters();
+  auto held = size_t(std::count_if(all.begin(), all.end(), [&](const Parameter& p) { return part.holds(p); }));
   SafetensorsFile file(path);
-  if (file.tensors().size() != store.parameters().size())
+  if (file.tensors().size() != held)
     fail_input(fmt::format("{}: expected the {} tensors of this model, found {}; it belongs to another model",
-                           path.string(), store.parameters().size(), file.tensors().size()));
-  for (const Parameter& p : store.parameters()) {
+                           path.string(), held, file.tensors().size()));
+  for (const Parameter& p : all) {
+    if (!part.holds(p)) continue;
+    auto [range, values] = part.source(p);
+    expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
     const SafetensorsEntry& t = file.get(p.name);
     std::vector<int64_t> shape(p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank);
     if (t.shape != shape || t.dtype != "F32")
       fail_input(fmt::format("{}: tensor '{}': expected F32 {}, found {} {}; it belongs to another model",
                              path.string(), p.name, to_string(shape), t.dtype, to_string(t.shape)));
-    Range part{std::max(p.range.begin, range.begin), std::min(p.range.end, range.end)};
-    if (part.empty()) continue;
-    file.read(t, {part.begin - p.range.begin, part.end - p.range.begin},
-              data<float>(values) + (part.begin - range.begin));
+    Range wanted{std::max(p.range.begin, range.begin), std::min(p.range.end, range.end)};
+    if (wanted.empty()) continue;
+    file.read(t, {wanted.begin - p.range.begin, wanted.end - p.range.begin},
+              data<float>(values) + (wanted.begin - range.begin));
   }
 }
 
@@ -134,9 +153,9 @@ Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, co
     file.append(text);
     return file.finish();
   };
-  note(kWeights, write_tensors(staged.path() / kWeights, store, tensors.range, tensors.master));
-  note(kM, write_tensors(staged.path() / kM, store, tensors.range, tensors.m));
-  note(kV, write_tensors(staged.path() / kV, store, tensors.range, tensors.v));
+  note(kWeights, write_tensors(staged.path() / kWeights, {store, tensors, tensors.master, true}));
+  note(kM, write_tensors(staged.path() / kM, {store, tensors, tensors.m, false}));
+  note(kV, write_tensors(staged.path() / kV, {store, tensors, tensors.v, false}));
   note(kState, write_text(kState, state.json()));
   write_text(kManifest, seal(manifest));
   staged.commit(StagedFolder::Replace::anything);
@@ -189,9 +208,9 @@ std::optional<Path> best_checkpoint(const Path& folder) {
 }
 
 void load_checkpoint(const Path& path, const ParameterStore& store, const OptimizerTensors& tensors) {
-  read_tensors(path / kWeights, store, tensors.range, tensors.master);
-  if (tensors.m) read_tensors(path / kM, store, tensors.range, tensors.m);
-  if (tensors.v) read_tensors(path / kV, store, tensors.range, tensors.v);
+  read_tensors(path / kWeights, {store, tensors, tensors.master, true});
+  if (tensors.m) read_tensors(path / kM, {store, tensors, tensors.m, false});
+  if (tensors.v) read_tensors(path / kV, {store, tensors, tensors.v, false});
 }
 
 }  // namespace viaduct

@@ -2,7 +2,8 @@
 // or a path.
 //
 //   checkpoints/step-00000120/   weights.safetensors          fp32 masters, by parameter name, full tensors whatever
-//                                adam_m / adam_v.safetensors   the number of ranks
+//                                                             the number of ranks, frozen ones included
+//                                adam_m / adam_v.safetensors   the moments, of what is trained
 //                                state.json                   where the run stands
 //                                manifest.json                sizes and hashes of the others; written last
 //   checkpoints/best             the name of the best one
@@ -22,6 +23,7 @@ namespace viaduct {
 struct OptimizerTensors {
   Range range;
   Tensor master, m, v;
+  Tensor frozen{};  // the store's frozen range; absent when nothing is frozen
 };
 
 struct Retention {

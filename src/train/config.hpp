@@ -80,8 +80,7 @@ struct DataSection {
       "training images: a folder per class, or a folder with labels.csv (file, label, split)");
     v("eval", eval, rule::text(), "held-out images: a folder as above, or a fraction of data.train such as 0.1");
     v("image_size", image_size, rule::at_least_or(1, {{"model", 0}}, rule::kSome), "side in pixels");
-    v("image_pipeline", image_pipeline, rule::choice({"hf", "torchvision"}),
-      "whose resize and rounding to reproduce");
+    v("image_pipeline", image_pipeline, rule::choice({"hf", "torchvision"}), "whose resize and rounding to reproduce");
     v("workers", workers, rule::at_least_or(0, {{"auto", -1}}, rule::kSome),
       "decoding threads of a rank; 0: in the training thread");
     v("augment", augment, rule::choice({"default", "none"}), "default: random-resized-crop and flip, in training only");
@@ -176,13 +175,16 @@ struct RunSection {
 };
 
 struct PredictSection {
-  std::string input, output = "predictions.jsonl";
+  std::string input, output = "predictions.jsonl", embeddings, page;
   int64_t top_k = 5;
   bool logits = false;
   template <class V>
   void fields(V&& v) {
-    v("input", input, rule::text(), "folder of images; empty: data.eval");
-    v("output", output, rule::text(), "JSONL file, one object per image, in the order of the images");
+    v("input", input, rule::text(), "folder of images, or captions or pairs file; empty: data.eval");
+    v("output", output, rule::text(), "JSONL file, one object per image or pair, in the order of the input");
+    v("embeddings", embeddings, rule::text(),
+      "itc: safetensors file for text_embeds and image_embeds, a row per pair, zeros where it could not be read");
+    v("page", page, rule::text(), "itm: HTML page with the first pictures, their texts and scores; also as a table");
     v("top_k", top_k, rule::between(1, rule::kMany), "labels per image");
     v("logits", logits, rule::text(), "write every raw logit too");
   }

@@ -1,24 +1,16 @@
 #include "train/engine.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
-#include <filesystem>
 
 #include "core/base/log.hpp"
-#include "models/hf_config.hpp"
+#include "core/ops/elementwise.hpp"
 #include "models/hf_weights.hpp"
+#include "train/classification.hpp"
 #include "train/host_memory.hpp"
-#include "train/image_processor.hpp"
+#include "train/image_text.hpp"
 
 namespace viaduct {
 namespace {
-
-ops::Normalization normalization_of(const ImageProcessor& p) {
-  ops::Normalization n{.rescale = p.do_rescale ? p.rescale_factor : 1.0, .mean{0, 0, 0}, .std{1, 1, 1}};
-  if (p.do_normalize) n.mean = p.mean, n.std = p.std;
-  return n;
-}
 
 std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", double(bytes) / (1 << 30)); }
 
@@ -28,51 +20,26 @@ int64_t ranks_of_this_host(Communicator& comm) {
   return std::count(hosts.begin(), hosts.end(), mine);
 }
 
-// Of a run folder its model/.
-std::string model_folder(const std::string& name) {
-  return std::filesystem::exists(name + "/model/config.json") ? name + "/model" : name;
-}
-
 }  // namespace
 
-ModelSource resolve_model(const Config& config, const std::vector<std::string>& classes) {
-  ModelSource source;
-  if (!config.model.pretrained.empty()) {
-    Path folder = find_model_folder(model_folder(config.model.pretrained));
-    source.folder = folder.string();
-    ModelConfig read = read_model_config(folder);
-    if (is_bridgetower(read)) fail_input(fmt::format("{}: expected model_type = \"vit\"", folder.string()));
-    source.config = vit(read);
-    source.processor = read_image_processor(folder, ImageProcessor::vit(int(source.config.image_size)));
-  }
-  ModelConfig overridden = source.config;
-  apply_overrides(config, overridden);
-  source.config = vit(overridden);
-  if (config.data.image_size > 0) {
-    if (config.model.overrides.contains("image_size") && source.config.image_size != config.data.image_size)
-      fail_config(fmt::format("data.image_size = {} and model.image_size = {} differ; give one of them",
-                              config.data.image_size, source.config.image_size));
-    source.config.image_size = config.data.image_size;
-  }
-  source.processor.set_image_size(int(source.config.image_size));
-  source.processor.pipeline = image_pipeline_named(config.data.image_pipeline);
-  if (!classes.empty()) source.config.labels = classes;
-  source.config.validate();
-  return source;
-}
-
-MakeTask task_maker(const ModelSource& source, const Config& config) {
-  return [config = source.config, normalization = normalization_of(source.processor),
-          recompute = config.train.recompute]() -> std::unique_ptr<Task> {
-    return std::make_unique<ClassificationTask>(config, normalization, recompute);
+MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ranks, Communicator* comm) {
+  if (!is_bridgetower(source.config))
+    return [config = vit(source.config), normalization = source.normalization(),
+            recompute = config.train.recompute]() -> std::unique_ptr<Task> {
+      return std::make_unique<ClassificationTask>(config, normalization, recompute);
+    };
+  ImageTextOptions options{.choice = source.choice,
+                           .frozen = frozen_towers(config),
+                           .recompute = config.train.recompute,
+                           .global_negatives = config.task.negatives == "global",
+                           .hard_negatives = config.task.itm_negatives == "hard",
+                           .text_tokens = source.text_tokens,
+                           .batch_size = config.train.batch_size,
+                           .normalization = source.normalization()};
+  return [config = bridgetower(source.config), options, ranks, comm]() -> std::unique_ptr<Task> {
+    return std::make_unique<ImageTextTask>(config, options, comm, ranks);
   };
 }
-
-namespace {
-int loader_workers(const Config& config) {
-  return config.data.workers < 0 ? automatic_workers(omp_get_max_threads()) : int(config.data.workers);
-}
-}  // namespace
 
 StepShape step_shape(const Config& config, bool training) {
   bool evaluates_too = training && !config.data.eval.empty() && config.train.eval_every >= 0;
@@ -80,21 +47,6 @@ StepShape step_shape(const Config& config, bool training) {
           .dtype = config.train.precision == "bf16" ? DType::bf16 : DType::f32,
           .training = training,
           .batches_held = batches_held(loader_workers(config)) * (evaluates_too ? 2 : 1)};
-}
-
-LoaderOptions loader_options(const Config& config, Pass pass, const ImageProcessor& processor,
-                             const Communicator& comm) {
-  return {.pass = pass,
-          .batch_size = config.train.batch_size,
-          .accumulate = config.train.accumulate,
-          .rank = comm.rank(),
-          .ranks = comm.size(),
-          .seed = uint64_t(config.train.seed),
-          .shuffle = config.data.shuffle,
-          .processor = processor,
-          .augment = pass == Pass::training ? augment_named(config.data.augment) : Augment::none,
-          .workers = loader_workers(config),
-          .quarantine_budget = config.data.max_quarantined};
 }
 
 std::string plan_text(const MemoryPlan& p) {
@@ -106,7 +58,7 @@ std::string plan_text(const MemoryPlan& p) {
 
 Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm)
     : source_(source), comm_(comm) {
-  MakeTask make = task_maker(source, config);
+  MakeTask make = task_maker(source, config, comm.size(), &comm);
   StepShape shape = step_shape(config, training);
   plan_ = plan_memory(make, shape);
   auto free = available_memory();  // before the ranks meet: none of them has allocated anything yet
@@ -129,31 +81,48 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
                                                      .beta2 = config.train.adam_beta2,
                                                      .eps = config.train.adam_epsilon,
                                                      .weight_decay = config.train.weight_decay});
+  frozen_master_ = store.frozen_values();
+  if (training && frozen_master_ && frozen_master_.dtype == DType::bf16) {
+    frozen_buffer_ = Buffer(Device::cpu(), frozen_master_.numel() * size_of(DType::f32));
+    frozen_master_ = frozen_buffer_.view(0, frozen_master_.shape, DType::f32);
+  }
 }
 
 void Engine::load_weights(uint64_t seed) {
   ParameterStore& store = task_->parameters();
-  bool apart = optimizer_ && store.dtype() == DType::bf16;  // the master is a buffer of its own
-  Tensor master = apart ? optimizer_->master() : Tensor{};
+  bool apart = optimizer_ && store.dtype() == DType::bf16;  // the masters are buffers of their own
   if (source_.folder.empty()) {
     store.initialize(seed);
     if (apart) optimizer_->master_from_values(work_->ctx);
+    if (apart && frozen_master_) ops::copy(work_->ctx, frozen_master_, store.frozen_values());
   } else if (comm_.rank() == 0) {
-    std::vector<ValuePart> masters;
-    if (apart) masters.push_back({store.range(), master});
-    auto loaded = viaduct::load_weights(source_.folder, source_.config, store, seed, masters);
+    auto loaded = viaduct::load_weights(source_.folder, source_.config, store, seed,
+                                        apart ? masters() : std::vector<ValuePart>{});
     if (!optimizer_ && !loaded.new_heads.empty())
       fail_input(
-          fmt::format("{0}: expected a classifier for the {1} classes of its config.json, found none that fits; "
-                      "train one first: viaduct train --model.pretrained {0}",
-                      source_.folder, source_.config.classes()));
+          fmt::format("{0}: expected the weights of {1} as its config.json describes them, found none that fit; "
+                      "train them first: viaduct train --model.pretrained {0}",
+                      source_.folder, fmt::join(loaded.new_heads, ", ")));
   }
-  comm_.broadcast(apart ? master : store.values(), 0, work_->stream);
+  comm_.broadcast(apart ? optimizer_->master() : store.values(), 0, work_->stream);
+  if (frozen_master_) comm_.broadcast(frozen_master_, 0, work_->stream);
   master_changed();
+}
+
+std::vector<ValuePart> Engine::masters() const {
+  std::vector<ValuePart> parts{{optimizer_->owned(), optimizer_->master()}};
+  if (frozen_master_) parts.push_back({task_->parameters().frozen_range(), frozen_master_});
+  return parts;
+}
+
+OptimizerTensors Engine::checkpoint_tensors() const {
+  return {optimizer_->owned(), optimizer_->master(), optimizer_->m(), optimizer_->v(), frozen_master_};
 }
 
 void Engine::master_changed() {
   if (optimizer_) optimizer_->values_from_master(work_->ctx);
+  Tensor frozen = task_->parameters().frozen_values();
+  if (frozen && frozen.data != frozen_master_.data) ops::copy(work_->ctx, frozen, frozen_master_);
   work_->packed.values_changed();
 }
 

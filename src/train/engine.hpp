@@ -6,25 +6,17 @@
 
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
-#include "data/loader.hpp"
-#include "train/classification.hpp"
+#include "train/checkpoint.hpp"
 #include "train/config.hpp"
+#include "train/data_source.hpp"
+#include "train/model_source.hpp"
 #include "train/plan.hpp"
 
 namespace viaduct {
 
-// Which model [model] and [data] ask for: its shape, its images, where its weights are.
-struct ModelSource {
-  VitConfig config;
-  ImageProcessor processor;
-  std::string folder;  // of the weights; empty: random ones
-};
-// `classes`: those of the data, which become the model's labels; empty: the model's own stay.
-ModelSource resolve_model(const Config&, const std::vector<std::string>& classes);
-
-MakeTask task_maker(const ModelSource&, const Config&);
+// Without a communicator the tasks are for planning only.
+MakeTask task_maker(const ModelSource&, const Config&, int64_t ranks, Communicator* = nullptr);
 StepShape step_shape(const Config&, bool training);
-LoaderOptions loader_options(const Config&, Pass, const ImageProcessor&, const Communicator&);  // of this rank
 std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., ..": for the start of the log
 
 class Engine {
@@ -36,6 +28,9 @@ class Engine {
   void load_weights(uint64_t seed);
   // After the optimizer's master values were set from outside, on every rank.
   void master_changed();
+  // Training only. fp32 values of every parameter, the frozen ones included; and all that a checkpoint keeps.
+  std::vector<ValuePart> masters() const;
+  OptimizerTensors checkpoint_tensors() const;
 
   Task& task() { return *task_; }
   Workspace& work() { return *work_; }
@@ -51,6 +46,8 @@ class Engine {
   std::unique_ptr<Task> task_;
   std::unique_ptr<Workspace> work_;
   std::unique_ptr<AdamW> optimizer_;
+  Buffer frozen_buffer_;
+  Tensor frozen_master_;  // fp32 in training; absent when nothing is frozen
 };
 
 }  // namespace viaduct

@@ -258,6 +258,14 @@ Tensor ImageTextTask::predict(Ctx& ctx, const Batch& batch) {
   return both;
 }
 
+void ImageTextTask::infer(Ctx& ctx, const Batch& batch) {
+  const TaskChoice& choice = options_.choice;
+  if (choice.itm > 0) model_.itm(ctx, nullptr, matched(batch), nullptr);
+  if (choice.itc > 0) model_.itc(ctx, nullptr, matched(batch), nullptr);
+  if (choice.mlm > 0)
+    model_.mlm(ctx, nullptr, {batch.pixels, batch.masked_ids, batch.text.mask}, batch.masked_labels, nullptr);
+}
+
 Batch ImageTextTask::blank_batch(Device device, int64_t samples) const {
   return viaduct::blank_batch(device, samples, model_.config().vision.image_size, options_.text_tokens);
 }

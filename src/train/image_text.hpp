@@ -30,6 +30,7 @@ class ImageTextTask final : public Task {
   void conclude(std::map<std::string, double>& means, Communicator&) override;
   // itm: logits [B, 2]; itc: the unit vectors of text and image, [B, 2 C].
   Tensor predict(Ctx&, const Batch&) override;
+  void infer(Ctx&, const Batch&) override;
   Batch blank_batch(Device, int64_t samples) const override;
   double flops(bool with_backward, bool executed) const override;
 

@@ -38,9 +38,10 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
     AdamW optimizer(store, store.range(), {});
     plan.optimizer = optimizer.bytes();
     plan.gradients = store.grads().bytes();
+    if (shape.dtype == DType::bf16) plan.optimizer += store.frozen_range().size() * size_of(DType::f32);
   }
   expect(work.arena.empty(), "a step leaves the arena as it found it");
-  plan.parameters = store.values().bytes();
+  plan.parameters = store.values().bytes() + (store.frozen_values() ? store.frozen_values().bytes() : 0);
   plan.packed = work.packed.bytes();
   plan.activations = work.arena.peak().bytes;
   plan.kept = work.arena.peak().kept, plan.temporary = work.arena.peak().temp;

@@ -58,6 +58,19 @@ void check_resumable(const Checkpoint& checkpoint, const RunState& mine) {
       refuse(fmt::format("{} = {} and would go on with {}", name, saved.integer(name), mine.integer(name)));
   if (saved.text("data") != mine.text("data"))
     refuse(fmt::format("data = {} and would go on with {}", saved.text("data"), mine.text("data")));
+  for (const char* name : {"task", "negatives", "itm_negatives", "freeze"}) {
+    bool known = saved.has(name) && mine.has(name);  // not of a classifier, nor by older versions
+    if (known && saved.text(name) != mine.text(name))
+      refuse(fmt::format("task.{} = {} and would go on with {}", name == std::string("task") ? "name" : name,
+                         saved.text(name), mine.text(name)));
+  }
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json"})
+    if (saved.has(name) != mine.has(name) || (saved.has(name) && saved.text(name) != mine.text(name)))
+      refuse(fmt::format("another tokenizer: {} differs", name));
+  if (saved.has("max_text_length") && mine.has("max_text_length") &&
+      saved.integer("max_text_length") != mine.integer("max_text_length"))
+    refuse(fmt::format("texts of up to {} tokens and would go on with {}", saved.integer("max_text_length"),
+                       mine.integer("max_text_length")));
   for (const char* name : {"config.json", "preprocessor_config.json"})
     if (auto what = difference(saved.text(name), mine.text(name), name, checkpoint.path / "state.json"); !what.empty())
       refuse(what);

@@ -25,8 +25,6 @@
 namespace viaduct {
 namespace {
 
-constexpr const char* kArchitecture = "ViTForImageClassification";
-
 class Run {
  public:
   Run(const Config&, Communicator&);
@@ -44,7 +42,8 @@ class Run {
   std::string save(int64_t step, bool is_best);
   void export_model(const std::string& name);
   std::optional<Checkpoint> checkpoint_to_resume();
-  void say_plan() const;
+  void say_plan();
+  std::string frozen_words();
   bool first() const { return comm_.rank() == 0; }
   Path folder() const { return config_.run.output; }
 
@@ -52,6 +51,7 @@ class Run {
   Communicator& comm_;
   TrainEval data_;
   std::string train_data_, best_of_;  // what they are, in words: best_of_ is the metric and its data
+  TextSizes train_texts_, eval_texts_;
   Engine engine_;
   BatchPlan batches_;
   std::optional<Loader> eval_loader_;
@@ -63,11 +63,22 @@ class Run {
   PhaseClock clock_;
 };
 
-TrainEval open_data(const Config& config, Communicator& comm) {
-  TrainEval data = open_train_eval(config.data.train, config.data.eval);
+TrainEval open_checked_data(const Config& config, Communicator& comm) {
+  TrainEval data = open_data(config, resolve_task(config));
   if (data.train->size() == 0) fail_input(config.data.train + ": no training images");
   agree_on_data(data, comm);
   return data;
+}
+
+// The model, with the lengths of the texts that it will be given.
+ModelSource measured_source(const Config& config, const TrainEval& data, TextSizes& train, TextSizes& eval,
+                            Communicator& comm) {
+  ModelSource source = resolve_model(config, data.train->classes());
+  if (!source.tokenizer) return source;
+  train = measure_texts(config, source, data.train, comm);
+  eval = measure_texts(config, source, data.eval, comm);
+  source.text_tokens = longest_batch(config, source, {train, eval});
+  return source;
 }
 
 // Of data.train, and train.warmup among them.
@@ -86,10 +97,10 @@ int64_t total_steps(const Config& config, const BatchPlan& batches) {
 Run::Run(const Config& config, Communicator& comm)
     : config_(config),
       comm_(comm),
-      data_(open_data(config, comm)),
+      data_(open_checked_data(config, comm)),
       train_data_(describe_data(*data_.train)),
       best_of_(data_.eval ? config.run.best + " of " + describe_data(*data_.eval) : "none"),
-      engine_(resolve_model(config, data_.train->classes()), config, true, comm),
+      engine_(measured_source(config, data_, train_texts_, eval_texts_, comm), config, true, comm),
       batches_{.samples = data_.train->size(),
                .batch_size = config.train.batch_size,
                .accumulate = config.train.accumulate,
@@ -131,17 +142,21 @@ RunState Run::state(int64_t step) const {
   s.set("evaluated", evaluated_);
   if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
   // So that a checkpoint can be exported by itself.
-  s.set("config.json", model_config_json(engine_.source().config, kArchitecture));
-  s.set("preprocessor_config.json", image_processor_json(engine_.source().processor));
+  const ModelSource& source = engine_.source();
+  s.set("config.json", model_config_json(source.config, source.architecture()));
+  for (const auto& [name, text] : source.more_files()) s.set(name, text);
+  s.set("task", config_.task.name);
+  if (source.tokenizer) {
+    s.set("negatives", config_.task.negatives), s.set("itm_negatives", config_.task.itm_negatives);
+    s.set("freeze", config_.task.freeze), s.set("max_text_length", source.max_text_length(config_));
+  }
   return s;
 }
 
 void Run::resume_from(const Checkpoint& checkpoint) {
   check_resumable(checkpoint, state(checkpoint.step));
-  AdamW& optimizer = engine_.optimizer();
-  load_checkpoint(checkpoint.path, engine_.task().parameters(),
-                  {optimizer.owned(), optimizer.master(), optimizer.m(), optimizer.v()});
-  optimizer.set_steps(checkpoint.step);
+  load_checkpoint(checkpoint.path, engine_.task().parameters(), engine_.checkpoint_tensors());
+  engine_.optimizer().set_steps(checkpoint.step);
   engine_.master_changed();
   step_ = start_step_ = checkpoint.step;
   evaluated_ = checkpoint.state.integer("evaluated");
@@ -159,7 +174,7 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
   if (eval_loader_)
     eval_loader_->restart();
   else
-    eval_loader_.emplace(data_.eval, loader_options(config_, Pass::evaluation, engine_.source().processor, comm_));
+    eval_loader_.emplace(data_.eval, loader_options(config_, Pass::evaluation, engine_.source(), eval_texts_, comm_));
   auto metrics = evaluate(engine_.task(), engine_.work(), *eval_loader_, comm_);
   evaluated_ = step, improved_ = false;
   if (config_.run.best != "none") {
@@ -174,21 +189,18 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
 }
 
 std::string Run::save(int64_t step, bool is_best) {
-  AdamW& optimizer = engine_.optimizer();
   Path path;
   if (first())
     path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(),
-                           {optimizer.owned(), optimizer.master(), optimizer.m(), optimizer.v()}, is_best,
-                           {.last = config_.run.keep_last});
+                           engine_.checkpoint_tensors(), is_best, {.last = config_.run.keep_last});
   return comm_.broadcast_text(path.string(), 0);
 }
 
 void Run::export_model(const std::string& name) {
   if (!first()) return;
-  AdamW& optimizer = engine_.optimizer();
-  viaduct::export_model(folder() / name, engine_.source().config, kArchitecture, engine_.task().parameters(),
-                        {{optimizer.owned(), optimizer.master()}},
-                        {{"preprocessor_config.json", image_processor_json(engine_.source().processor)}});
+  const ModelSource& source = engine_.source();
+  viaduct::export_model(folder() / name, source.config, source.architecture(), engine_.task().parameters(),
+                        engine_.masters(), source.more_files());
 }
 
 // The checkpoint to go on from, the same on every rank.
@@ -243,7 +255,8 @@ Exit Run::run(const std::function<void()>& accepted) {
 
   auto sync = make_grad_sync({.strategy = config_.parallel.strategy, .bucket_mb = config_.parallel.bucket_mb},
                              engine_.task().parameters(), comm_);
-  Loader loader(data_.train, loader_options(config_, Pass::training, engine_.source().processor, comm_), start_step_);
+  Loader loader(data_.train, loader_options(config_, Pass::training, engine_.source(), train_texts_, comm_),
+                start_step_);
   Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.work(), clock_, trainer_options(),
                   std::move(hooks), observers);
   Watchdog watchdog(clock_, config_.parallel.timeout_seconds, [&](const std::string& message) {
@@ -265,12 +278,20 @@ Exit Run::run(const std::function<void()>& accepted) {
   return Exit::ok;
 }
 
-void Run::say_plan() const {
-  const VitConfig& m = engine_.source().config;
-  log::info("model: ViT, {} layers of {}, {} tokens, {} classes, {:.1f} M parameters, {}", m.num_hidden_layers,
-            m.hidden_size, m.tokens(), m.classes(), double(engine_.parameter_count()) / 1e6, config_.train.precision);
-  log::info("data: {} images to train on{}", data_.train->size(),
+// Of the parameters, ", 12.3 M of them frozen".
+std::string Run::frozen_words() {
+  int64_t frozen = engine_.task().parameters().frozen_count();
+  return frozen ? fmt::format(", {:.1f} M of them frozen", double(frozen) / 1e6) : "";
+}
+
+void Run::say_plan() {
+  log::info("model: {}, {:.1f} M parameters{}, {}", describe(engine_.source().config),
+            double(engine_.parameter_count()) / 1e6, frozen_words(), config_.train.precision);
+  log::info("data: {} {} to train on{}", data_.train->size(), data_.train->has_text() ? "images with texts" : "images",
             data_.eval ? fmt::format(", {} held out", data_.eval->size()) : "");
+  if (engine_.source().tokenizer)
+    log::info("texts: up to {} tokens with <s> and </s>, padded to the longest of a step",
+              engine_.source().text_tokens);
   log::info("memory: {}", plan_text(engine_.plan()));
   log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
             batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());

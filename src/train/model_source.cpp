@@ -1,0 +1,161 @@
+#include "train/model_source.hpp"
+
+#include <filesystem>
+
+#include "core/base/check.hpp"
+#include "core/base/log.hpp"
+#include "models/hf_config.hpp"
+#include "train/image_processor.hpp"
+
+namespace viaduct {
+namespace {
+
+constexpr int64_t kMaxConfigBytes = 64 << 20;
+
+// Of a run folder its model/.
+std::string model_folder(const std::string& name) {
+  return std::filesystem::exists(name + "/model/config.json") ? name + "/model" : name;
+}
+
+std::string task_of_architecture(const std::string& architecture) {
+  if (architecture == "BridgeTowerForImageAndTextRetrieval") return "itm";
+  if (architecture == "BridgeTowerForContrastiveLearning") return "itc";
+  return architecture == "BridgeTowerForMaskedLM" ? "mlm" : "";
+}
+
+ModelConfig default_config(const Config& config) {
+  return config.model.arch == "bridgetower" ? ModelConfig(BridgeTowerConfig()) : ModelConfig(VitConfig());
+}
+
+// The config.json in question, before overrides.
+ModelConfig read_config(const Config& config, const Path& folder) {
+  ModelConfig read = read_model_config(folder);
+  const char* found = is_bridgetower(read) ? "bridgetower" : "vit";
+  if (config.origins.contains("model.arch") && config.model.arch != found)
+    fail_config(fmt::format("model.arch = {} ({}) but {} is a {}", config.model.arch, config.origin("model.arch"),
+                            (folder / "config.json").string(), found));
+  return read;
+}
+
+TaskChoice choose(const Config& config, const ModelConfig& model, const Path& folder) {
+  TaskChoice choice = choose_task(config);
+  if (!is_bridgetower(model)) {
+    if (!choice.classifies())
+      fail_config(
+          fmt::format("task.name = {} ({}) needs an image-text model: model.arch = bridgetower, or "
+                      "model.pretrained with one",
+                      config.task.name, config.origin("task.name")));
+    return choice;
+  }
+  if (!choice.classifies()) return choice;
+  Path path = folder / "config.json";
+  std::string derived;
+  if (!folder.empty() && !config.origins.contains("task.name"))
+    derived = task_of_architecture(parse_architecture(read_file(path, kMaxConfigBytes), path.string()));
+  if (derived.empty())
+    fail_config(fmt::format("task.name = {} ({}): a BridgeTower learns itm, itc or mlm, or a weighted sum of them",
+                            config.task.name, config.origin("task.name")));
+  Config with_task = config;
+  with_task.task.name = derived;
+  return choose_task(with_task);
+}
+
+Path folder_of(const Config& config) {
+  return config.model.pretrained.empty() ? Path() : find_model_folder(model_folder(config.model.pretrained));
+}
+
+TokenizerPtr load_tokenizer(const Config& config, const ModelSource& source) {
+  const std::string& given = config.data.tokenizer;
+  const std::string& folder = given.empty() ? source.folder : given;
+  if (folder.empty())
+    fail_config(
+        "data.tokenizer is not set: an image-text model from random weights needs a folder with vocab.json and "
+        "merges.txt, or tokenizer.json");
+  if (given.empty() && !Tokenizer::is_in(folder))
+    fail_input(
+        fmt::format("{}: expected vocab.json and merges.txt, or tokenizer.json, found neither; set "
+                    "data.tokenizer to the folder that has them",
+                    folder));
+  TokenizerPtr tokenizer = Tokenizer::load(folder);
+  const auto& text = bridgetower(source.config).text;
+  if (tokenizer->vocab_size() > text.vocab_size)
+    fail_config(fmt::format("the tokenizer in {} has {} tokens, the model text_config.vocab_size = {}", folder,
+                            tokenizer->vocab_size(), text.vocab_size));
+  if (tokenizer->pad() != text.pad_token_id)
+    fail_config(fmt::format("the tokenizer in {} pads with id {}, the model with text_config.pad_token_id = {}", folder,
+                            tokenizer->pad(), text.pad_token_id));
+  return tokenizer;
+}
+
+// A model from random weights has as many embeddings as its tokenizer has tokens, unless told otherwise.
+void fit_vocabulary(const Config& config, ModelSource& source) {
+  if (!source.folder.empty() || config.data.tokenizer.empty()) return;
+  if (config.model.overrides.contains("text_config.vocab_size")) return;
+  auto& text = std::get<BridgeTowerConfig>(source.config).text;
+  text.vocab_size = Tokenizer::load(config.data.tokenizer)->vocab_size();
+}
+
+}  // namespace
+
+ops::Normalization ModelSource::normalization() const {
+  ops::Normalization n{.rescale = processor.do_rescale ? processor.rescale_factor : 1.0, .mean{0, 0, 0}, .std{1, 1, 1}};
+  if (processor.do_normalize) n.mean = processor.mean, n.std = processor.std;
+  return n;
+}
+
+std::string ModelSource::architecture() const {
+  if (choice.classifies()) return "ViTForImageClassification";
+  if (choice.first == "itm") return "BridgeTowerForImageAndTextRetrieval";
+  return choice.first == "itc" ? "BridgeTowerForContrastiveLearning" : "BridgeTowerForMaskedLM";
+}
+
+int64_t ModelSource::max_text_length(const Config& given) const {
+  int64_t most = bridgetower(config).longest_text(), wanted = given.data.max_text_length;
+  if (wanted > most)
+    fail_config(fmt::format("data.max_text_length = {} ({}): the model has positions for at most {} tokens", wanted,
+                            given.origin("data.max_text_length"), most));
+  return wanted > 0 ? wanted : most;
+}
+
+std::map<std::string, std::string> ModelSource::more_files() const {
+  std::map<std::string, std::string> files{{"preprocessor_config.json", image_processor_json(processor)}};
+  if (tokenizer) files.insert(tokenizer->files().begin(), tokenizer->files().end());
+  return files;
+}
+
+TaskChoice resolve_task(const Config& config) {
+  Path folder = folder_of(config);
+  return choose(config, folder.empty() ? default_config(config) : read_config(config, folder), folder);
+}
+
+ModelSource resolve_model(const Config& config, const std::vector<std::string>& classes, Tokens tokens) {
+  ModelSource source;
+  Path folder = folder_of(config);
+  source.folder = folder.string();
+  source.config = folder.empty() ? default_config(config) : read_config(config, folder);
+  source.choice = choose(config, source.config, folder);
+  int size = int(image_size(source.config));
+  source.processor = is_bridgetower(source.config) ? ImageProcessor::bridgetower(size) : ImageProcessor::vit(size);
+  if (!folder.empty()) source.processor = read_image_processor(folder, source.processor);
+  const int64_t published = image_size(source.config);
+  apply_overrides(config, source.config);
+  if (config.data.image_size > 0) {
+    if (image_size(source.config) != published && image_size(source.config) != config.data.image_size)
+      fail_config(fmt::format("data.image_size = {} and the model's image_size = {} differ; give one of them",
+                              config.data.image_size, image_size(source.config)));
+    set_image_size(source.config, config.data.image_size);
+  }
+  if (source.processor.height != image_size(source.config) || source.processor.width != image_size(source.config))
+    source.processor.set_image_size(int(image_size(source.config)));
+  source.processor.pipeline = image_pipeline_named(config.data.image_pipeline);
+  if (!classes.empty() && !is_bridgetower(source.config)) std::get<VitConfig>(source.config).labels = classes;
+  if (is_bridgetower(source.config)) {
+    fit_vocabulary(config, source);
+    if (tokens == Tokens::needed || !config.data.tokenizer.empty()) source.tokenizer = load_tokenizer(config, source);
+    source.text_tokens = source.max_text_length(config);
+  }
+  validate(source.config);
+  return source;
+}
+
+}  // namespace viaduct

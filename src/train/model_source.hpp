@@ -1,0 +1,39 @@
+// Which model [model], [task] and [data] ask for: its shape, its images and texts, where its weights are.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/ops/patch.hpp"
+#include "data/image_pipeline.hpp"
+#include "data/tokenizer.hpp"
+#include "models/model_config.hpp"
+#include "train/config.hpp"
+#include "train/task_choice.hpp"
+
+namespace viaduct {
+
+struct ModelSource {
+  ModelConfig config;
+  TaskChoice choice;
+  ImageProcessor processor;
+  TokenizerPtr tokenizer;   // of an image-text model
+  int64_t text_tokens = 0;  // of the longest batch: at first what the model or data.max_text_length allows
+  std::string folder;       // of the weights; empty: random ones
+
+  ops::Normalization normalization() const;
+  std::string architecture() const;  // Hugging Face's class with the heads of this task
+  // Tokens of the longest text that the model is given.
+  int64_t max_text_length(const Config&) const;
+  // What a model folder needs beside config.json and the weights: file name -> text.
+  std::map<std::string, std::string> more_files() const;
+};
+
+// `classes`: those of the data, which become the labels of a classifier; empty: the model's own stay.
+// Without task.name a BridgeTower learns what the class in its config.json does. An image-text model needs a tokenizer,
+// unless only its shape is asked for.
+enum class Tokens { needed, not_needed };
+ModelSource resolve_model(const Config&, const std::vector<std::string>& classes, Tokens = Tokens::needed);
+// The task of resolve_model alone, which decides how data is opened.
+TaskChoice resolve_task(const Config&);
+
+}  // namespace viaduct
