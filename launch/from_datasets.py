@@ -1,14 +1,25 @@
 #!/usr/bin/env python3
-"""Turns a Hugging Face dataset into what data.train and data.eval read: class folders with labels.csv, or captions.jsonl.
+"""Turns a Hugging Face dataset into what data.train and data.eval read: class folders with labels.csv, captions.jsonl or
+pairs.jsonl.
 
     python3 launch/from_datasets.py beans OUT                      every split, a folder per class
     python3 launch/from_datasets.py NAME OUT --captions text       images and captions.jsonl
+    python3 launch/from_datasets.py NAME OUT --pairs text          images and pairs.jsonl, a row per text
     python3 launch/from_datasets.py FOLDER OUT                     a dataset saved by save_to_disk
 
-Images keep their bytes as they are. Needs `pip install datasets`, and the network unless the dataset is local.
+The cartoons of the New Yorker's caption contest, as BridgeTower is fine-tuned on them in `--config matching`:
+
+    N=jmhessel/newyorker_caption_contest
+    python3 launch/from_datasets.py $N OUT --config matching --captions image_description   contrastive, as published
+    python3 launch/from_datasets.py $N OUT --config matching --pairs caption_choices        five pairs a row, one a match
+
+A row of --pairs with a list of choices gives a pair for each, with label 1 for the right one: --label names the column
+that says which (its text, its letter A, B, .. or its number from 0). A row with a single text has the label 0 or 1, or
+none where no column is named label. Images keep their bytes as they are, and one that comes again is written once. Needs `pip install datasets`, and the network unless the dataset is local.
 """
 import argparse
 import csv
+import hashlib
 import io
 import json
 import os
@@ -68,7 +79,9 @@ def folder_name(label, taken):
 
 
 def rows_of(splits, image, limit):
+    """Split, number and content of the row, encoded image and the name of its file; equal images have one name."""
     from datasets import Image
+    names = {}
     for split, rows in splits.items():
         rows = rows.cast_column(image, Image(decode=False))
         for number, row in enumerate(rows):
@@ -78,7 +91,8 @@ def rows_of(splits, image, limit):
                 print(f"{split} row {number} has no image: left out", file=sys.stderr)
                 continue
             data, suffix = image_bytes(row[image])
-            yield split, row, data, f"{split}-{number:07d}{suffix}"
+            digest = hashlib.sha256(data).digest()
+            yield split, number, row, data, names.setdefault(digest, f"{split}-{number:07d}{suffix}")
 
 
 def write_classes(args, out, splits, image):
@@ -89,7 +103,7 @@ def write_classes(args, out, splits, image):
     with open(out / "labels.csv", "w", newline="", encoding="utf-8") as f:
         table = csv.writer(f)
         table.writerow(["file", "label", "split"])
-        for split, row, data, name in rows_of(splits, image, args.limit):
+        for split, _, row, data, name in rows_of(splits, image, args.limit):
             if row[column] is None or row[column] == -1:
                 continue  # unlabelled test sets
             label = names[row[column]] if names else str(row[column])
@@ -100,21 +114,63 @@ def write_classes(args, out, splits, image):
     return f"{len(taken)} classes"
 
 
-def write_captions(args, out, splits, image):
-    features = next(iter(splits.values())).features
-    column = pick_column(features, args.captions, "", [], "--captions")
+def texts_of(value):
+    """What is written, a list or not, without what is empty."""
+    texts = value if isinstance(value, list) else [value]
+    return [str(t) for t in texts if t is not None and str(t).strip()]
+
+
+def write_rows(out, name, splits, image, limit, objects):
+    """Images, and a line for every object that objects(row, where) gives; the number of lines."""
     (out / "images").mkdir()
     count = 0
-    with open(out / "captions.jsonl", "w", encoding="utf-8") as f:
-        for split, row, data, name in rows_of(splits, image, args.limit):
-            captions = row[column] if isinstance(row[column], list) else [row[column]]
-            captions = [str(c) for c in captions if c]
-            if not captions:
-                continue
-            (out / "images" / name).write_bytes(data)
-            f.write(json.dumps({"image": f"images/{name}", "captions": captions, "split": split}, ensure_ascii=False) + "\n")
-            count += len(captions)
-    return f"{count} captions"
+    with open(out / name, "w", encoding="utf-8") as f:
+        for split, number, row, data, file in rows_of(splits, image, limit):
+            found = objects(row, f"{split} row {number}")
+            if found and not (path := out / "images" / file).exists():
+                path.write_bytes(data)
+            for each in found:
+                f.write(json.dumps({"image": f"images/{file}", **each, "split": split}, ensure_ascii=False) + "\n")
+            count += len(found)
+    return count
+
+
+def write_captions(args, out, splits, image):
+    column = pick_column(next(iter(splits.values())).features, args.captions, "", [], "--captions")
+
+    def objects(row, _):
+        captions = texts_of(row[column])
+        return [{"captions": captions}] if captions else []
+    return f"{write_rows(out, 'captions.jsonl', splits, image, args.limit, objects)} rows with captions"
+
+
+def right_choice(answer, choices, where):
+    """The index of the right one: said by its text, its letter or its number."""
+    if answer in choices:
+        return choices.index(answer)
+    if isinstance(answer, str) and re.fullmatch("[A-Z]", answer):
+        answer = ord(answer) - ord("A")
+    if isinstance(answer, int) and 0 <= answer < len(choices):
+        return answer
+    sys.exit(f"{where}: expected the right one of {len(choices)} choices (its text, its letter or its number), found {answer!r}")
+
+
+def write_pairs(args, out, splits, image):
+    features = next(iter(splits.values())).features
+    column = pick_column(features, args.pairs, "", [], "--pairs")
+    label = pick_column(features, args.label, "", ["label"], "--label") if args.label or "label" in features else None
+
+    def objects(row, where):
+        if not isinstance(row[column], list):
+            if label is not None and row[label] not in (0, 1):
+                sys.exit(f"{where}: expected the label 0 or 1 in the column {label}, found {row[label]!r}")
+            answer = {} if label is None else {"label": int(row[label])}
+            return [{"text": t, **answer} for t in texts_of(row[column])]
+        if label is None:
+            return [{"text": t} for t in texts_of(row[column])]
+        right = right_choice(row[label], row[column], where)
+        return [{"text": str(t), "label": int(i == right)} for i, t in enumerate(row[column]) if texts_of(t)]
+    return f"{write_rows(out, 'pairs.jsonl', splits, image, args.limit, objects)} pairs"
 
 
 def main():
@@ -124,10 +180,13 @@ def main():
     parser.add_argument("--config", help="configuration of the dataset")
     parser.add_argument("--split", action="append", help="only this split; may be repeated")
     parser.add_argument("--image", help="column with the images")
-    parser.add_argument("--label", help="column with the classes")
+    parser.add_argument("--label", help="column with the classes, or with --pairs the one that says what matches")
     parser.add_argument("--captions", help="column with texts or lists of them: write captions.jsonl instead of classes")
+    parser.add_argument("--pairs", help="column with texts or lists of choices: write pairs.jsonl, a row per text")
     parser.add_argument("--limit", type=int, default=0, help="at most so many rows of a split")
     args = parser.parse_args()
+    if args.captions and args.pairs:
+        parser.error("--captions and --pairs write different files: choose one")
     if args.out.exists() and any(args.out.iterdir()):
         sys.exit(f"{args.out}: expected a new or empty folder")
     splits = load_splits(args)
@@ -135,7 +194,8 @@ def main():
     staging = args.out.with_name(f".{args.out.name}.tmp-{os.getpid()}")  # the folder appears when it is complete
     staging.mkdir(parents=True)
     try:
-        said = (write_captions if args.captions else write_classes)(args, staging, splits, image)
+        write = write_captions if args.captions else write_pairs if args.pairs else write_classes
+        said = write(args, staging, splits, image)
         if args.out.exists():
             args.out.rmdir()
         staging.rename(args.out)

@@ -44,10 +44,10 @@ struct TrainEval {
 // smallest Philox draws keyed by their ids. So the choice depends on no seed, and not on the other files.
 TrainEval open_train_eval(const std::string& train, const std::string& eval);
 
-// Images with texts: a .jsonl file, or a folder with captions.jsonl or metadata.jsonl. A line is an object with `image`
-// or `file_name`, a path below the file's folder; `captions`, `caption` or `text`, one text or a list; and perhaps a
-// `label` 0 or 1 (in every line or in none) and a `split`, which picks the rows as in labels.csv. A row that breaks
-// these rules is named and left out; more than `max_bad` of them (-1: 1 % of all, at least 10) are an error.
+// Images with texts: a .jsonl file, or a folder with captions.jsonl, metadata.jsonl or pairs.jsonl. A line is an object
+// with `image` or `file_name`, a path below the file's folder; `captions`, `caption` or `text`, one text or a list; and
+// perhaps a `label` 0 or 1 and a `split`, which picks the rows as in labels.csv, in every line or in none. A row that
+// breaks these rules is named and left out; more than `max_bad` of them (-1: 1 % of all, at least 10) are an error.
 DatasetPtr open_texts(const std::string& path, Split, int64_t max_bad = -1);
 
 // The same for predict: every row, in line order. What is wrong with one is said by read().

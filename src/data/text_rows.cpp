@@ -20,14 +20,14 @@ fs::path find_file(const std::string& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) fail_input(fmt::format("'{}' does not exist", path));
   if (fs::is_directory(path, ignored)) {
-    for (const char* name : {"captions.jsonl", "metadata.jsonl"})
+    for (const char* name : {"captions.jsonl", "metadata.jsonl", "pairs.jsonl"})
       if (fs::path file = fs::path(path) / name; fs::is_regular_file(file, ignored)) return file;
-    fail_input(fmt::format("the folder '{}' holds neither captions.jsonl nor metadata.jsonl", path));
+    fail_input(fmt::format("the folder '{}' holds no captions.jsonl, metadata.jsonl or pairs.jsonl", path));
   }
   if (!fs::is_regular_file(path, ignored) || fs::path(path).extension() != ".jsonl")
     fail_input(
         fmt::format("'{}': expected a .jsonl file with an object per line (image and captions, or image and "
-                    "text), or a folder with captions.jsonl",
+                    "text), or a folder with captions.jsonl or pairs.jsonl",
                     path));
   return path;
 }

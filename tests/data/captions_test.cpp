@@ -78,7 +78,7 @@ TEST_F(CaptionsTest, AFolderIsSearchedForItsFile) {
   write(kGood);
   EXPECT_EQ(open_texts(root + "/", Split::train)->id(0), "captions.jsonl:1 (a.jpg)");
   fs::create_directory(folder / "empty");
-  expect_said(message_of([&] { open_texts(root + "/empty", Split::train); }), "neither captions.jsonl nor");
+  expect_said(message_of([&] { open_texts(root + "/empty", Split::train); }), "holds no captions.jsonl, metadata");
   expect_said(message_of([&] { open_texts(root + "/none.jsonl", Split::train); }), "none.jsonl' does not exist");
   expect_said(message_of([&] { open_texts(write("[]", "c.json"), Split::train); }), "expected a .jsonl file");
   expect_said(message_of([&] { open_texts(write("\n \n"), Split::train); }), "holds no rows");
