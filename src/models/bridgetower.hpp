@@ -55,7 +55,7 @@ class BridgeTower {
   Embeddings itc(Ctx&, GradSink*, const Inputs&, Saved*) const;
   // The gradient of logit_scale is the caller's to add, before this call: it is opened by open_logit_scale().
   void itc_backward(Ctx&, GradSink&, const Embeddings& d, const Saved&);
-  Parameter& logit_scale();  // []: one element
+  Parameter& logit_scale();  // [1]; a scalar in files
   void open_logit_scale(GradSink&);
   // The towers alone, without the cross-modal encoder: [B, C] each, `cross` absent. Inference only.
   Embeddings towers(Ctx&, const Inputs&) const;

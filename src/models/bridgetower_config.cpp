@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "core/base/check.hpp"
+#include "models/activation_name.hpp"
 
 namespace viaduct {
 namespace {
@@ -43,17 +44,17 @@ void BridgeTowerConfig::validate() const {
   if (text.hidden_size % text.num_attention_heads)
     fail_config(fmt::format("model.text_config.hidden_size: expected a multiple of num_attention_heads ({}), found {}",
                             text.num_attention_heads, text.hidden_size));
-  if (vision.hidden_size % 64)
-    fail_config(fmt::format("model.vision_config.hidden_size: expected a multiple of 64, the width of a head, found {}",
-                            vision.hidden_size));
+  if (vision.hidden_size % vision_heads())
+    fail_config(fmt::format("model.vision_config.hidden_size: expected a multiple of its {} heads, found {}",
+                            vision_heads(), vision.hidden_size));
   if (hidden_size != text.hidden_size)  // cross-modal layers are text layers
     fail_config(fmt::format("model.hidden_size: expected text_config.hidden_size ({}), found {}", text.hidden_size,
                             hidden_size));
   within("num_hidden_layers", num_hidden_layers, 1, text.num_hidden_layers);
   within("vision_config.num_hidden_layers", vision.num_hidden_layers, text.num_hidden_layers, kDepth);
   expect_one_of("link_tower_type", link_tower_type, {"add", "scaled_add", "interpolate"});
-  for (const auto& [name, value] : {std::pair("hidden_act", hidden_act), {"text_config.hidden_act", text.hidden_act}})
-    expect_one_of(name, value, {"gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu"});
+  activation_named("hidden_act", hidden_act);
+  activation_named("text_config.hidden_act", text.hidden_act);
   number("text_config.hidden_dropout_prob", text.hidden_dropout_prob, 0, 1);
   number("text_config.attention_probs_dropout_prob", text.attention_probs_dropout_prob, 0, 1);
   number("layer_norm_eps", layer_norm_eps, 0, 1);

@@ -1,15 +1,10 @@
 #include "models/vit_config.hpp"
 
+#include "models/activation_name.hpp"
+
 namespace viaduct {
 
-ops::Activation VitConfig::activation() const {
-  if (hidden_act == "gelu") return ops::Activation::gelu;
-  if (hidden_act == "gelu_new" || hidden_act == "gelu_pytorch_tanh") return ops::Activation::gelu_tanh;
-  if (hidden_act == "quick_gelu") return ops::Activation::quick_gelu;
-  if (hidden_act == "relu") return ops::Activation::relu;
-  fail_config(fmt::format(
-      "model.hidden_act: expected gelu, gelu_new, gelu_pytorch_tanh, quick_gelu or relu, found '{}'", hidden_act));
-}
+ops::Activation VitConfig::activation() const { return activation_named("hidden_act", hidden_act); }
 
 void VitConfig::validate() const {
   activation();

@@ -93,7 +93,8 @@ void ParameterStore::initialize(Parameter& p, uint64_t seed) {
     for (int64_t begin = 0; begin < n; begin += kBlock) {
       Normal normal(RandomSequence(key, Draw::init, uint32_t(begin / kBlock)), init.scale);
       for (int64_t i = begin; i < std::min(n, begin + kBlock); ++i)
-        v[i] = init.kind == Init::Kind::normal ? T(normal.next()) : T(init.kind == Init::Kind::ones ? init.scale : 0);
+        v[i] =
+            init.kind == Init::Kind::normal ? T(normal.next()) : T(init.kind == Init::Kind::constant ? init.scale : 0);
     }
   });
 }

@@ -19,10 +19,11 @@ namespace viaduct {
 
 // How a parameter starts when no checkpoint gives it: N(0, scale) cut at +-2, or a constant.
 struct Init {
-  enum class Kind { zeros, ones, normal } kind = Kind::zeros;
+  enum class Kind { zeros, constant, normal } kind = Kind::zeros;
   float scale = 0;
   static Init zeros() { return {}; }
-  static Init ones() { return {Kind::ones, 1}; }
+  static Init constant(float value) { return {Kind::constant, value}; }
+  static Init ones() { return constant(1); }
   static Init normal(float stddev) { return {Kind::normal, stddev}; }
 };
 
