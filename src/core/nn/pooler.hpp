@@ -21,7 +21,7 @@ struct Pooler {
     dense.forward(ctx, out, x, {.activation = ops::Activation::tanh, .pre = pre});
     if (saved) *saved = {x, pre};
   }
-  // dx [B, in] is written; absent: not wanted. dy may be used as working memory by the caller alone: it is read.
+  // dx [B, in] is written; absent: not wanted.
   void backward(Ctx& ctx, Tensor dx, Tensor dy, const Saved& saved) const {
     auto scope = ctx.arena.scope("pooler");
     Tensor d_pre = ctx.arena.temp(dy.shape, dy.dtype);
