@@ -97,6 +97,19 @@ void write_tokenizer(const fs::path& folder, const std::string& text) {
     write_file(folder / name, content.data(), content.size());
 }
 
+// Each picture with its caption and with that of the next, which is of another class: they take turns.
+void write_examples(const fs::path& path, const std::vector<std::pair<std::string, std::string>>& shown) {
+  std::string lines;
+  auto pair = [&](const std::string& image, const std::string& caption, int label) {
+    lines += nlohmann::ordered_json{{"image", image}, {"text", caption}, {"label", label}}.dump() + "\n";
+  };
+  for (size_t i = 0; i < shown.size(); ++i) {
+    pair(shown[i].first, shown[i].second, 1);
+    if (shown.size() > 1) pair(shown[i].first, shown[(i + 1) % shown.size()].second, 0);
+  }
+  write_file(path, lines.data(), lines.size());
+}
+
 }  // namespace
 
 const std::vector<SceneColour>& scene_colours() {
@@ -177,6 +190,7 @@ void generate_scenes(const std::string& folder, const SceneOptions& options) {
         fmt::format("{} is there already and is not an empty folder; scenes are written only into a new one", folder));
 
   std::string captions[2], text;
+  std::vector<std::pair<std::string, std::string>> shown;  // pictures for evaluation, each with a caption
   for (int64_t i = 0; i < options.count; ++i) {
     Scene scene = compose_scene(options, i);
     bool eval = i / scene_class_count() % options.eval_every == options.eval_every - 1;
@@ -187,7 +201,9 @@ void generate_scenes(const std::string& folder, const SceneOptions& options) {
     write_file(path, file.data(), file.size());
     captions[eval] += nlohmann::ordered_json{{"image", name}, {"captions", scene.captions}}.dump() + "\n";
     for (const std::string& caption : scene.captions) text += caption + " ";
+    if (eval && int64_t(shown.size()) < scene_class_count()) shown.emplace_back(name, scene.captions[0]);
   }
+  write_examples(fs::path(folder) / "examples.jsonl", shown);
   write_tokenizer(fs::path(folder) / "tokenizer", text);
   write_file(fs::path(folder) / "captions-eval.jsonl", captions[1].data(), captions[1].size());
   write_file(fs::path(folder) / "captions.jsonl", captions[0].data(), captions[0].size());

@@ -46,7 +46,8 @@ Scene compose_scene(const SceneOptions&, int64_t i);
 Image draw_scene(const SceneOptions&, int64_t i, const Scene&);
 
 // Writes folder/train/<class>/<i>.jpg, folder/eval/<class>/<i>.jpg, folder/tokenizer/ (each word of the captions is a
-// token) and, last, folder/captions.jsonl (train) and folder/captions-eval.jsonl. The folder must be new or empty.
+// token), folder/examples.jsonl (a picture of each class from eval, with a right and a wrong caption) and, last,
+// folder/captions.jsonl (train) and folder/captions-eval.jsonl. The folder must be new or empty.
 void generate_scenes(const std::string& folder, const SceneOptions&);
 
 }  // namespace viaduct

@@ -88,6 +88,26 @@ TEST(Scenes, CaptionFilesNameEveryPictureOfTheirSplitOnce) {
   }
 }
 
+TEST(Scenes, ExamplesPairHeldOutPicturesWithARightAndAWrongCaption) {
+  Folder folder;
+  generate_scenes(folder.path, {.count = 60, .size = 32, .eval_every = 2});
+  std::map<std::string, std::vector<std::string>> captions;
+  std::ifstream all(folder.path / "captions-eval.jsonl"), in(folder.path / "examples.jsonl");
+  for (std::string line; std::getline(all, line);) {
+    auto entry = nlohmann::json::parse(line);
+    captions[entry.at("image")] = entry.at("captions");
+  }
+  int64_t pairs = 0;
+  for (std::string line; std::getline(in, line); ++pairs) {
+    auto entry = nlohmann::json::parse(line);
+    const auto& own = captions.at(entry.at("image"));
+    bool right = std::find(own.begin(), own.end(), entry.at("text").get<std::string>()) != own.end();
+    EXPECT_EQ(right, entry.at("label") == 1) << line;
+    EXPECT_EQ(right, pairs % 2 == 0) << line;
+  }
+  EXPECT_EQ(pairs, 2 * scene_class_count());
+}
+
 TEST(Scenes, CaptionsAreTrue) {
   SceneOptions options;
   int pairs = 0;
