@@ -3,6 +3,7 @@
 #include "data/resize_float.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -59,35 +60,100 @@ Weights weights_of(int in, int out, Resample resample, Range wanted) {
   return w;
 }
 
-constexpr int kRows = 4, kLanes = 4 * kRows;  // the horizontal pass: four rows of RGB and a fourth value of no meaning
+// A register of floats: in the horizontal pass a pixel of some rows, each with a fourth value of no meaning.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#else
+constexpr int kLanes = 8;
+#endif
+constexpr int kRows = kLanes / 4;
+using Floats __attribute__((vector_size(kLanes * 4))) = float;
+using Words __attribute__((vector_size(kLanes * 4))) = int32_t;
+using Bytes __attribute__((vector_size(kLanes))) = uint8_t;
 
-// Columns [begin, begin + n) of four rows as floats: out[column][row][4].
-void to_floats(const uint8_t* const row[kRows], Range columns, float* out) {
-  uint8_t lanes[kLanes] = {};
-  for (int64_t x = columns.begin; x < columns.end; ++x, out += kLanes) {
-    for (int r = 0; r < kRows; ++r) std::memcpy(lanes + 4 * r, row[r] + 3 * x, 3);
-    for (int i = 0; i < kLanes; ++i) out[i] = lanes[i];
+Floats load(const float* from) {
+  Floats x;
+  std::memcpy(&x, from, sizeof x);
+  return x;
+}
+
+Floats fused(Floats a, float b, Floats c) {
+  for (int i = 0; i < kLanes; ++i) c[i] = std::fma(a[i], b, c[i]);
+  return c;
+}
+
+// Pixels `columns` of a row of `width`, each to four values of a vector: out[column][row of kRows][4], of which `out`
+// is this row's first.
+void to_floats(const uint8_t* row, Range columns, int64_t width, float* out) {
+  using Bytes __attribute__((vector_size(16))) = uint8_t;
+  using Quad __attribute__((vector_size(16))) = float;
+  using Integers __attribute__((vector_size(16))) = int32_t;
+  constexpr uint8_t o = 16;  // a zero
+  const Bytes spread[4] = {{0, o, o, o, 1, o, o, o, 2, o, o, o, o, o, o, o},
+                           {3, o, o, o, 4, o, o, o, 5, o, o, o, o, o, o, o},
+                           {6, o, o, o, 7, o, o, o, 8, o, o, o, o, o, o, o},
+                           {9, o, o, o, 10, o, o, o, 11, o, o, o, o, o, o, o}};
+  int64_t x = columns.begin;
+  for (; x + 4 <= columns.end && 3 * x + int64_t{sizeof(Bytes)} <= 3 * width; x += 4, out += 4 * kLanes) {
+    Bytes four;
+    std::memcpy(&four, row + 3 * x, sizeof four);
+    for (int i = 0; i < 4; ++i) {
+      const auto pixel = std::bit_cast<Integers>(__builtin_shuffle(four, Bytes{}, spread[i]));
+      const Quad quad = __builtin_convertvector(pixel, Quad);
+      std::memcpy(out + i * kLanes, &quad, sizeof quad);
+    }
+  }
+  for (; x < columns.end; ++x, out += kLanes)
+    for (int c = 0; c < 3; ++c) out[c] = row[3 * x + c];
+}
+
+// sum = the sum over k of row(k) x weight[k], rounded as torch's compiled loop does: the first product, then whole groups
+// of four products that are rounded before they are added in turn, then fused steps.
+template <int n, class Row>
+void mix(Row row, const float* weight, int taps, Floats (&sum)[n]) {
+  for (int i = 0; i < n; ++i) sum[i] = load(row(0) + i * kLanes) * weight[0];
+  const int grouped = 1 + (taps - 1) / 4 * 4;
+  for (int k = 1; k < grouped; ++k)
+    for (int i = 0; i < n; ++i) sum[i] += load(row(k) + i * kLanes) * weight[k];
+  for (int k = grouped; k < taps; ++k)
+    for (int i = 0; i < n; ++i) sum[i] = fused(load(row(k) + i * kLanes), weight[k], sum[i]);
+}
+
+// The horizontal pass of kRows rows from `first` on: out[row][column][3], rows `stride` floats apart, each with room for
+// one float more. `pixels` is scratch memory.
+void mix_columns(ImageView in, int64_t first, const Weights& w, std::vector<float>& pixels, float* out,
+                 int64_t stride) {
+  const Range used{w.first.front(), w.first.back() + w.count.back()};
+  pixels.resize(size_t(used.size()) * kLanes);
+  for (int r = 0; r < kRows; ++r) {
+    const int64_t y = std::min<int64_t>(first + r, in.height - 1);
+    to_floats(in.pixels + y * in.stride, used, in.width, pixels.data() + 4 * r);
+  }
+  for (size_t x = 0; x < w.first.size(); ++x) {
+    const float* from = pixels.data() + (w.first[x] - used.begin) * kLanes;
+    Floats sum[1];
+    mix([&](int k) { return from + k * kLanes; }, w.value.data() + x * w.taps, w.count[x], sum);
+    for (int r = 0; r < kRows; ++r)
+      std::memcpy(out + r * stride + 3 * x, reinterpret_cast<const float*>(sum) + 4 * r, 4 * sizeof(float));
   }
 }
 
-// sum[i] = the sum over k of row(k)[i] x weight[k], rounded as torch's compiled loop does: the first product, then whole
-// groups of four products that are rounded before they are added in turn, then fused steps. A compile-time n keeps the
-// sums in registers.
-template <int n, class Row>
-void mix(Row row, const float* weight, int taps, float* sum) {
-  for (int i = 0; i < n; ++i) sum[i] = row(0)[i] * weight[0];
-  const int grouped = 1 + (taps - 1) / 4 * 4;
-  for (int k = 1; k < grouped; ++k)
-    for (int i = 0; i < n; ++i) sum[i] += row(k)[i] * weight[k];
-  for (int k = grouped; k < taps; ++k)
-    for (int i = 0; i < n; ++i) sum[i] = std::fma(row(k)[i], weight[k], sum[i]);
+Bytes rounded(Floats x) {
+  x = x < 0 ? Floats{} : x;
+  x = x > 255 ? Floats{} + 255 : x;
+  const float whole = 1 << 23;  // nothing fractional is left beside it: rounded half to even
+  return __builtin_convertvector(__builtin_convertvector((x + whole) - whole, Words), Bytes);
 }
 
+// Vectors of one output row, from floats `at` of the input rows on.
 template <int n>
 void mix_rows(const float* const* row, int64_t at, const float* weight, int taps, uint8_t* out) {
-  float sum[n];
-  mix<n>([&](int k) { return row[k] + at; }, weight, taps, sum);
-  for (int i = 0; i < n; ++i) out[i] = uint8_t(std::nearbyint(std::clamp(sum[i], 0.0f, 255.0f)));  // half to even
+  Floats sum[n];
+  mix([&](int k) { return row[k] + at; }, weight, taps, sum);
+  for (int i = 0; i < n; ++i) {
+    const Bytes bytes = rounded(sum[i]);
+    std::memcpy(out + i * kLanes, &bytes, sizeof bytes);
+  }
 }
 
 }  // namespace
@@ -100,35 +166,23 @@ void FloatResizer::resize(ImageView in, const ResizeTarget& to, Resample resampl
       "the wanted part of a resized picture lies outside it");
   const Weights across = weights_of(in.width, to.width, resample, columns),
                 down = weights_of(in.height, to.height, resample, rows);
-  const Range used{across.first.front(), across.first.back() + across.count.back()};
-  const int64_t values = 3 * columns.size(), padded = align_up(values + 1, 16);  // a row's last pixel is stored as four
+  const int64_t values = 3 * columns.size(), padded = align_up(values + 1, kLanes);
   const int64_t ring = align_up(down.taps + kRows, kRows);
-  pixels_.resize(size_t(used.size()) * kLanes);
   rows_.resize(size_t(ring * padded));
   std::vector<const float*> row(size_t(down.taps));
-
-  int64_t resized = down.first.front() / kRows * kRows;  // rows before it are in the ring or no longer needed
+  int64_t resized = down.first.front() / kRows * kRows;  // rows before it are in the ring, or nothing is made of them
   for (size_t y = 0; y < down.first.size(); ++y, out += stride) {
     const int64_t first = down.first[y], end = first + down.count[y];
-    for (; resized < end; resized += kRows) {
-      const uint8_t* from[kRows];
-      for (int r = 0; r < kRows; ++r) from[r] = in.pixels + std::min<int64_t>(resized + r, in.height - 1) * in.stride;
-      to_floats(from, used, pixels_.data());
-      float* into = rows_.data() + resized % ring * padded;
-      for (size_t x = 0; x < across.first.size(); ++x) {
-        float mixed[kLanes];
-        const float* pixels = pixels_.data() + (across.first[x] - used.begin) * kLanes;
-        mix<kLanes>([&](int k) { return pixels + k * kLanes; }, across.value.data() + x * across.taps, across.count[x],
-                    mixed);
-        for (int r = 0; r < kRows; ++r) std::memcpy(into + r * padded + 3 * x, mixed + 4 * r, 4 * sizeof(float));
-      }
-    }
+    for (; resized < end; resized += kRows)
+      mix_columns(in, resized, across, pixels_, rows_.data() + resized % ring * padded, padded);
     for (int64_t k = first; k < end; ++k) row[size_t(k - first)] = rows_.data() + k % ring * padded;
     const float* weight = down.value.data() + y * down.taps;
     int64_t i = 0;
-    for (; i + 64 <= values; i += 64) mix_rows<64>(row.data(), i, weight, down.count[y], out + i);
-    for (; i + 8 <= values; i += 8) mix_rows<8>(row.data(), i, weight, down.count[y], out + i);
-    for (; i < values; ++i) mix_rows<1>(row.data(), i, weight, down.count[y], out + i);
+    for (; i + 4 * kLanes <= values; i += 4 * kLanes) mix_rows<4>(row.data(), i, weight, down.count[y], out + i);
+    for (; i + kLanes <= values; i += kLanes) mix_rows<1>(row.data(), i, weight, down.count[y], out + i);
+    uint8_t last[kLanes];
+    mix_rows<1>(row.data(), i, weight, down.count[y], last);
+    std::memcpy(out + i, last, size_t(values - i));
   }
 }
 
