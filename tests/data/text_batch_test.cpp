@@ -62,7 +62,7 @@ Ids tokens_of(const Ids& ids, const Ids& mask, size_t row, int64_t length) {
   return tokens;
 }
 
-class TextBatchTest : public testing::Test {
+class LoaderTextTest : public testing::Test {
  protected:
   void make(int rows, int rows_per_image = 1, std::vector<int> broken = {}) {
     dataset = write_captions(folder.path(), rows, rows_per_image, broken);
@@ -94,7 +94,7 @@ class TextBatchTest : public testing::Test {
   Log log;
 };
 
-TEST_F(TextBatchTest, HoldsTheTokensOfTheChosenTexts) {
+TEST_F(LoaderTextTest, HoldsTheTokensOfTheChosenTexts) {
   make(23, 2);
   Loader loader(dataset, options);
   const TextChoice choice(dataset, false, true);
@@ -127,7 +127,7 @@ TEST_F(TextBatchTest, HoldsTheTokensOfTheChosenTexts) {
   }
 }
 
-TEST_F(TextBatchTest, AnyNumberOfWorkersGivesTheSameBatches) {
+TEST_F(LoaderTextTest, AnyNumberOfWorkersGivesTheSameBatches) {
   make(23, 1, {2, 11});
   options.accumulate = 2, options.rank = 1, options.ranks = 2;
   const auto reference = read(options, 15);
@@ -137,7 +137,7 @@ TEST_F(TextBatchTest, AnyNumberOfWorkersGivesTheSameBatches) {
   }
 }
 
-TEST_F(TextBatchTest, ResumingAtAnyStepContinuesTheSameBatches) {
+TEST_F(LoaderTextTest, ResumingAtAnyStepContinuesTheSameBatches) {
   make(23, 1, {4});
   options.accumulate = 2;
   const auto reference = read(options, 18);
@@ -148,7 +148,7 @@ TEST_F(TextBatchTest, ResumingAtAnyStepContinuesTheSameBatches) {
   }
 }
 
-TEST_F(TextBatchTest, ContentAndLengthDoNotDependOnRanksAndPasses) {
+TEST_F(LoaderTextTest, ContentAndLengthDoNotDependOnRanksAndPasses) {
   make(23);
   const auto reference = steps(1, 1, 8, 6);  // two epochs of 8 + 8 + 7
   EXPECT_EQ(reference[0].samples.size(), 8u);
@@ -163,7 +163,7 @@ TEST_F(TextBatchTest, ContentAndLengthDoNotDependOnRanksAndPasses) {
     EXPECT_EQ(steps(ranks, accumulate, batch_size, 6), reference) << ranks << " ranks, " << accumulate << " passes";
 }
 
-TEST_F(TextBatchTest, LengthIsRoundedFixedOrCut) {
+TEST_F(LoaderTextTest, LengthIsRoundedFixedOrCut) {
   make(23);
   auto lengths = [&] {
     std::vector<int64_t> all;
@@ -188,7 +188,7 @@ TEST_F(TextBatchTest, LengthIsRoundedFixedOrCut) {
   EXPECT_TRUE(cut);
 }
 
-TEST_F(TextBatchTest, WithoutShufflingAndAugmentationTheFirstTextIsTaken) {
+TEST_F(LoaderTextTest, WithoutShufflingAndAugmentationTheFirstTextIsTaken) {
   make(23);
   const TextChoice first(dataset, true, true);
   options.augment = Augment::none, options.shuffle = false;
@@ -210,7 +210,7 @@ TEST_F(TextBatchTest, WithoutShufflingAndAugmentationTheFirstTextIsTaken) {
   EXPECT_FALSE(all_first());
 }
 
-TEST_F(TextBatchTest, LabelledPairsAreJudgedAsTheyAre) {
+TEST_F(LoaderTextTest, LabelledPairsAreJudgedAsTheyAre) {
   make(1);
   std::string lines;
   for (int i = 0; i < 12; ++i)
@@ -228,7 +228,7 @@ TEST_F(TextBatchTest, LabelledPairsAreJudgedAsTheyAre) {
 }
 
 // The first row has a short text and no image; those of `fitting` are as short, all others long.
-class SubstituteTest : public TextBatchTest {
+class LoaderSubstituteTest : public LoaderTextTest {
  protected:
   void make_with(std::vector<int> fitting) {
     make(20, 1, {0});
@@ -245,7 +245,7 @@ class SubstituteTest : public TextBatchTest {
   }
 };
 
-TEST_F(SubstituteTest, OneWhoseTextFitsIsPreferred) {
+TEST_F(LoaderSubstituteTest, OneWhoseTextFitsIsPreferred) {
   make_with({7});
   for (const Content& c : {read(options, 1)[0], read(options, 21)[20]}) {
     EXPECT_EQ(c.samples, std::vector<int64_t>{7});
@@ -253,7 +253,7 @@ TEST_F(SubstituteTest, OneWhoseTextFitsIsPreferred) {
   }
 }
 
-TEST_F(SubstituteTest, ItsTextIsCutWhereNoneFits) {
+TEST_F(LoaderSubstituteTest, ItsTextIsCutWhereNoneFits) {
   make_with({});
   const Content c = read(options, 1)[0];
   EXPECT_GT(c.samples[0], 0);
@@ -262,7 +262,7 @@ TEST_F(SubstituteTest, ItsTextIsCutWhereNoneFits) {
   EXPECT_EQ(c.mask, Ids(8, 1));
 }
 
-TEST_F(TextBatchTest, AnEvaluationIsPaddedToItsOwnLongestAndClosesGaps) {
+TEST_F(LoaderTextTest, AnEvaluationIsPaddedToItsOwnLongestAndClosesGaps) {
   make(23, 1, {0, 5, 8, 9});
   options.pass = Pass::evaluation, options.augment = Augment::none, options.text.sizes = nullptr;
   const TextChoice choice(dataset, true, true);
@@ -296,7 +296,7 @@ TEST_F(TextBatchTest, AnEvaluationIsPaddedToItsOwnLongestAndClosesGaps) {
   }
 }
 
-TEST_F(TextBatchTest, TheTableIsMadeInSlices) {
+TEST_F(LoaderTextTest, TheTableIsMadeInSlices) {
   make(23, 2);
   const Tokenizer& t = *tiny_tokenizer();
   const auto whole = text_sizes(*dataset, t, 40, {0, 23});
@@ -318,7 +318,7 @@ TEST_F(TextBatchTest, TheTableIsMadeInSlices) {
             std::string::npos);
 }
 
-TEST_F(TextBatchTest, AVeryLongTextIsCut) {
+TEST_F(LoaderTextTest, AVeryLongTextIsCut) {
   make(2);
   std::string words;
   while (words.size() < (10u << 20)) words += "a cat ";
