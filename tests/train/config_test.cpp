@@ -193,7 +193,7 @@ TEST(Config, RefusesBadValues) {
 TEST(Config, RefusesWhatThisVersionDoesNotHave) {
   EXPECT_EQ(refusal_of("parallel.strategy", "zero1"),
             "parallel.strategy = 'zero1' (command line): zero1 is not in this version; use ddp");
-  EXPECT_EQ(refusal_of("task.freeze", "vision"), "task.freeze (command line) is not in this version; remove it");
+  EXPECT_EQ(refusal_of("task.teacher", "folder"), "task.teacher (command line) is not in this version; remove it");
 }
 
 TEST(Config, RefusesDamagedFiles) {
