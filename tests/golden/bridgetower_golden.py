@@ -129,7 +129,7 @@ def train(head, model, data, lr, weight_decay, steps):
 
 
 def sampled(gradient):
-    """At most about SAMPLED elements, evenly: every (n / SAMPLED | 1)-th."""
+    """About SAMPLED elements of a large gradient, evenly: every (n / SAMPLED | 1)-th."""
     flat = gradient.detach().float().flatten()
     return flat[:: flat.numel() // SAMPLED | 1].contiguous()
 
