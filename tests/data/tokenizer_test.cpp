@@ -105,6 +105,24 @@ TEST(Tokenizer, MergesOfTokenizerJsonMayBeTextsOrPairs) {
   expect_golden(*Tokenizer::load(folder.path()), "fast");
 }
 
+// Of added tokens the longest counts, those that are not "normalized" before the others; a token of the vocabulary that
+// no merges lead to never comes up. Ids as tokenizers gives them.
+TEST(Tokenizer, AddedTokensHaveAnOrder) {
+  TempFolder folder;
+  json document = json::parse(read_bytes(golden("fast/tokenizer.json")));
+  document["model"]["vocab"]["zzzz"] = 700;
+  document["added_tokens"][5]["id"] = 701, document["added_tokens"][6]["id"] = 702;
+  document["added_tokens"].push_back({{"id", 703}, {"content", "<cap>s"}, {"normalized", true}});
+  document["added_tokens"].push_back({{"id", 704}, {"content", "x<note"}, {"normalized", true}});
+  write_bytes(folder / "tokenizer.json", document.dump());
+  auto tokenizer = Tokenizer::load(folder.path());
+  int32_t t = tokenizer->encode("t").at(1), x = tokenizer->encode("x").at(1), z = tokenizer->encode("z").at(1);
+  EXPECT_THAT(tokenizer->encode("<cap>s<cap>t"), ElementsAre(0, 703, 701, t, 2));
+  EXPECT_THAT(tokenizer->encode("x<note>"), ElementsAre(0, x, 702, 2));
+  EXPECT_THAT(tokenizer->encode("x<note"), ElementsAre(0, 704, 2));
+  EXPECT_THAT(tokenizer->encode("zzzz"), ElementsAre(0, z, z, z, z, 2));
+}
+
 // Flags of tokenizer_config.json's added_tokens_decoder win over the usual ones, as in transformers.
 TEST(Tokenizer, FollowsTheConfigsFlags) {
   TempFolder folder;
