@@ -25,7 +25,7 @@ DatasetPtr open_input(const Invocation& call, const TaskChoice& choice) {
     if (paths.size() > 1)
       fail_config(
           fmt::format("an image-text model takes one captions or pairs file, found {}", fmt::join(paths, ", ")));
-    return each_text(open_text_rows(paths[0]));
+    return each_text(open_text_rows(paths[0], held_out ? std::optional(Split::eval) : std::nullopt));
   }
   bool split = held_out && std::filesystem::exists(eval + "/labels.csv");  // it says which images are for evaluation
   DatasetPtr data = split ? open_labelled(eval, Split::eval) : open_unlabelled(paths);

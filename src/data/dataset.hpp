@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,8 +51,8 @@ TrainEval open_train_eval(const std::string& train, const std::string& eval);
 // breaks these rules is named and left out; more than `max_bad` of them (-1: 1 % of all, at least 10) are an error.
 DatasetPtr open_texts(const std::string& path, Split, int64_t max_bad = -1);
 
-// The same for predict: every row, in line order. What is wrong with one is said by read().
-DatasetPtr open_text_rows(const std::string& path);
+// The same for predict: every row (of the split), in line order. What is wrong with one is said by read().
+DatasetPtr open_text_rows(const std::string& path, std::optional<Split> split = {});
 
 // data.train and data.eval as in open_train_eval; a fraction counts images, and all rows of an image stay together.
 TrainEval open_text_train_eval(const std::string& train, const std::string& eval, int64_t max_bad = -1);

@@ -40,7 +40,8 @@ std::string wanted_split(const TextRows& file, std::optional<Split> split) {
   const bool told_apart = all_or_none(file, "split", [](const TextRow& row) { return !row.split.empty(); });
   if (!split || !told_apart) return {};
   std::vector<SplitValue> values;
-  for (const TextRow& row : file.rows) values.push_back({row.split, row.line});
+  for (const TextRow& row : file.rows)
+    if (row.problem.empty()) values.push_back({row.split, row.line});
   return split_wanted(values, *split, file.file);
 }
 
@@ -83,7 +84,8 @@ DatasetPtr make_image_texts(TextRows file, std::optional<Split> split) {
   if (labelled) data->names = {"0", "1"};
   int64_t texts = 0;
   for (TextRow& row : file.rows) {
-    if (!wanted.empty() && row.split != wanted) continue;
+    const bool unknown = !row.problem.empty() && row.split.empty();  // of which split it is
+    if (!wanted.empty() && row.split != wanted && !unknown) continue;
     texts += int64_t(row.texts.size());
     if (!row.problem.empty()) data->problems.emplace(data->size(), std::move(row.problem)), row.texts = {""};
     data->images.push_back(std::move(row.image));
@@ -100,6 +102,8 @@ DatasetPtr open_texts(const std::string& path, Split split, int64_t max_bad) {
   return make_image_texts(usable_rows(read_text_rows(path), max_bad), split);
 }
 
-DatasetPtr open_text_rows(const std::string& path) { return make_image_texts(read_text_rows(path), {}); }
+DatasetPtr open_text_rows(const std::string& path, std::optional<Split> split) {
+  return make_image_texts(read_text_rows(path), split);
+}
 
 }  // namespace viaduct

@@ -70,9 +70,9 @@ std::vector<std::string> read_texts(const nlohmann::json& row) {
 void read_row(std::string_view line, TextRow& row) try {
   if (line.size() > kLongestLine) fail_input(fmt::format("the row has {} bytes; no caption is that long", line.size()));
   const nlohmann::json json = parse_json_object(line, kPlace);
+  row.split = json_value<std::string>(json, "split", "", kPlace);
   row.image = read_image(json);
   row.texts = read_texts(json);
-  row.split = json_value<std::string>(json, "split", "", kPlace);
   if (!find_first(json, {"label"})) return;
   const int64_t label = json_value<int64_t>(json, "label", -1, kPlace);
   if (label != 0 && label != 1) fail_input(fmt::format("the row's label: expected 0 or 1, found {}", label));

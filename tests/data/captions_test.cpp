@@ -218,6 +218,16 @@ TEST_F(CaptionsTest, PredictionSeesEveryRowAndWhatIsWrongWithIt) {
   expect_said(message_of([&] { data->read(1); }), "the row: expected JSON");
   EXPECT_EQ(data->id(2), "captions.jsonl:4 (b.jpg)");
   EXPECT_EQ(message_of([&] { data->read(2); }), "the row's texts are empty");
+
+  auto row = [](const char* image, const char* text, const char* split) {
+    return fmt::format(R"({{"image": "{}", "text": "{}", "split": "{}"}})", image, text, split) + "\n";
+  };
+  data = open_text_rows(write(row("a.jpg", "x", "train") + row("", "x", "val") + row("", "x", "train") + "broken\n" +
+                              row("b.jpg", "x", "val")),
+                        Split::eval);
+  std::vector<int64_t> lines;
+  for (int64_t i = 0; i < data->size(); ++i) lines.push_back(data->line(i));
+  EXPECT_EQ(lines, (std::vector<int64_t>{2, 4, 5}));  // a row that cannot be read may be of any split
 }
 
 TEST_F(CaptionsTest, AVeryLongTextIsRead) {
