@@ -50,7 +50,7 @@ Weights weights_of(int in, int out, Resample resample, Range wanted) {
   for (size_t i = 0; i < n; ++i) {
     const float centre = float(scale * (double(wanted.begin + int64_t(i)) + 0.5));
     const int begin = std::max(0, int((centre - support) + 0.5)), end = std::min(in, int((centre + support) + 0.5));
-    const int count = std::clamp(end - begin, 1, w.taps);
+    const int count = std::clamp(end - begin, 1, w.taps);  // rounding may ask for one too many
     float* value = w.value.data() + i * w.taps;
     float sum = 0;
     for (int j = 0; j < count; ++j) sum += value[j] = filter.weight(float((float(begin + j) - centre + 0.5) * inverse));

@@ -58,6 +58,9 @@ void check_resumable(const Checkpoint& checkpoint, const RunState& mine) {
       refuse(fmt::format("{} = {} and would go on with {}", name, saved.integer(name), mine.integer(name)));
   if (saved.text("data") != mine.text("data"))
     refuse(fmt::format("data = {} and would go on with {}", saved.text("data"), mine.text("data")));
+  if (saved.has("image_pipeline") && saved.text("image_pipeline") != mine.text("image_pipeline"))
+    refuse(fmt::format("data.image_pipeline = {} and would go on with {}", saved.text("image_pipeline"),
+                       mine.text("image_pipeline")));
   for (const char* name : {"task", "negatives", "itm_negatives", "freeze"}) {
     bool known = saved.has(name) && mine.has(name);  // not of a classifier, nor by older versions
     if (known && saved.text(name) != mine.text(name))

@@ -139,6 +139,7 @@ RunState Run::state(int64_t step) const {
   s.set("total_steps", total_steps_);
   s.set("seed", config_.train.seed);
   s.set("shuffle", int64_t(config_.data.shuffle));
+  s.set("image_pipeline", config_.data.image_pipeline);
   s.set("evaluated", evaluated_);
   if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
   // So that a checkpoint can be exported by itself.

@@ -175,6 +175,8 @@ TEST_F(RunTest, AResumeWithAnotherModelOrOtherImagesIsRefused) {
   };
   has(refused("first", settings, {{"train.batch_size", "4"}, {"model.hidden_dropout_prob", "0.5"}}),
       "config.json/hidden_dropout_prob = 0.0 and would go on with 0.5");
+  has(refused("first", settings, {{"train.batch_size", "4"}, {"data.image_pipeline", "torchvision"}}),
+      "data.image_pipeline = hf and would go on with torchvision");
   settings.emplace_back("train.batch_size", "4");
   auto folders = std::filesystem::directory_iterator(images);
   std::filesystem::rename(folders->path(), images / "renamed");
