@@ -25,7 +25,7 @@ BenchRow bench_loader(const Invocation& call) {
   int lanes = std::max(options.workers, 1) * call.world.size;
   return {.settings = {{"images", config.data.train.empty() ? "drawn" : config.data.train},
                        {"size", fmt::format("{} x {}", options.processor.height, options.processor.width)},
-                       {"augment", config.data.augment}},
+                       {"augment", options.augment == Augment::none ? "none" : "default"}},
           .values = {{"ranks", call.world.size},
                      {"workers", options.workers},
                      {"batch_size", double(options.batch_size)},

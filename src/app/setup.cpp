@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <filesystem>
+
 #include "core/base/log.hpp"
 
 namespace viaduct::app {
@@ -17,11 +19,29 @@ ThreadShare settle(const Invocation& call) {
   return share;
 }
 
+namespace {
+
+// What a run was trained with and its model folder does not say.
+constexpr const char* kKeptKeys[] = {"task.name", "data.image_pipeline", "data.max_text_length"};
+
+void take_from_run(Config& config) {
+  Path path = Path(config.model.pretrained) / "config.cfg";
+  if (!std::filesystem::exists(path)) return;
+  Config run;
+  read_config_file(run, path.string());
+  for (const char* key : kKeptKeys)
+    if (run.origins.contains(key) && !config.origins.contains(key))
+      set(config, key, value_text(run, key), path.string());
+}
+
+}  // namespace
+
 Config with_model(const Invocation& call, const std::string& command) {
   Config config = call.config;
   if (!call.subjects.empty()) set(config, "model.pretrained", call.subjects[0], "command line");
   require(config, "model.pretrained", command);
-  return config;
+  take_from_run(config);
+  return settled(config);
 }
 
 }  // namespace viaduct::app

@@ -9,7 +9,8 @@ namespace viaduct::app {
 // Threads of this rank: the host's cores shared by its ranks, or device.threads.
 ThreadShare settle(const Invocation&);
 
-// The config with model.pretrained from the command's first subject, if there is one.
+// The config with model.pretrained from the command's first subject, if there is one. Of a run folder also the task, the
+// image pipeline and the length of texts hold, unless they are given.
 Config with_model(const Invocation&, const std::string& command);
 
 }  // namespace viaduct::app

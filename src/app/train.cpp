@@ -42,7 +42,7 @@ Exit run(const Invocation& call) {
   call.comm.barrier();
   settle(call);
   catch_stop_signals();
-  Exit code = run_training(config, call.comm, [&] { begin_record(config); });
+  Exit code = run_training(config, call.comm, begin_record);
   if (code == Exit::ok) log::info("run {0}: metrics in {0}/metrics.jsonl, model in {0}/model", config.run.output);
   return code;
 }

@@ -69,7 +69,7 @@ struct DataSection {
   int64_t image_size = 0;
   std::string image_pipeline = "hf";
   int64_t workers = -1;
-  std::string augment = "default";
+  std::string augment = "auto";
   bool shuffle = true;
   int64_t max_quarantined = -1;
   std::string tokenizer, padding = "longest";
@@ -83,7 +83,9 @@ struct DataSection {
     v("image_pipeline", image_pipeline, rule::choice({"hf", "torchvision"}), "whose resize and rounding to reproduce");
     v("workers", workers, rule::at_least_or(0, {{"auto", -1}}, rule::kSome),
       "decoding threads of a rank; 0: in the training thread");
-    v("augment", augment, rule::choice({"default", "none"}), "default: random-resized-crop and flip, in training only");
+    v("augment", augment, rule::choice({"auto", "default", "none"}),
+      "default: random-resized-crop and flip, in training only; auto: that, but none for images with texts, which may "
+      "speak of places");
     v("shuffle", shuffle, rule::text(), "a new order every epoch; false: byte order of the paths");
     v("max_quarantined", max_quarantined, rule::at_least_or(0, {{"auto", -1}}),
       "unreadable images that a rank replaces before it stops; auto: 1 %, at least 10");

@@ -28,9 +28,9 @@ DatasetPtr texts_to_evaluate(DatasetPtr data, const TaskChoice& choice) {
   return data && choice.itc > 0 && choice.itm == 0 && choice.mlm == 0 ? each_text(data) : data;
 }
 
-// data.augment, which moves and mirrors what a text may speak of: with texts only when asked for.
 Augment augment_of(const Config& config, Pass pass, bool with_text) {
-  if (pass == Pass::evaluation || (with_text && !config.origins.contains("data.augment"))) return Augment::none;
+  if (pass == Pass::evaluation) return Augment::none;
+  if (config.data.augment == "auto") return with_text ? Augment::none : Augment::standard;
   return augment_named(config.data.augment);
 }
 

@@ -1,7 +1,6 @@
 #include "train/image_text.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/ops/contrastive.hpp"
 #include "core/ops/loss.hpp"
@@ -156,16 +155,16 @@ void ImageTextTask::train_itm(Ctx& ctx, const Batch& batch, GradSink& sink, int6
 }
 
 // Of a mismatch the text becomes that text of another picture of the batch which is most similar to the image (Li et
-// al. 2021, ALBEF, section 3.2); where there is none it stays.
+// al. 2021, ALBEF, section 3.2), if it does not say the same word for word; where there is none it stays.
 BridgeTower::Inputs ImageTextTask::judged(Ctx& ctx, const Batch& batch) const {
   if (!options_.hard_negatives) return {batch.pixels, batch.pair.ids, batch.pair.mask};
   Tensor ids = ctx.arena.temp(batch.pair.ids.shape, DType::i32), mask = ctx.arena.temp(ids.shape, DType::i32);
   if (ctx.device().is_meta()) return {batch.pixels, ids, mask};
   int64_t B = batch.size(), T = ids.shape[1], C = model_.config().contrastive_hidden_size;
-  int64_t bytes = batch.pixels.numel() / B;
-  auto same_picture = [&](int64_t a, int64_t b) {
-    const uint8_t* pixels = data<uint8_t>(batch.pixels);
-    return std::memcmp(pixels + a * bytes, pixels + b * bytes, size_t(bytes)) == 0;
+  auto belongs = [&](int64_t image, int64_t text) {
+    const int32_t* words = data<int32_t>(batch.text.ids);
+    return batch.images[size_t(image)] == batch.images[size_t(text)] ||
+           std::equal(words + image * T, words + image * T + T, words + text * T);
   };
   auto row = [&](Tensor to, Tensor from, int64_t i, int64_t j) {
     std::copy_n(data<int32_t>(from) + j * T, T, data<int32_t>(to) + i * T);
@@ -178,7 +177,7 @@ BridgeTower::Inputs ImageTextTask::judged(Ctx& ctx, const Batch& batch) const {
       double similarity = 0;
       for (int64_t c = 0; c < C; ++c)
         similarity += double(similar_images_[size_t(i * C + c)]) * similar_texts_[size_t(j * C + c)];
-      if (!(similarity > best) || same_picture(i, j)) continue;
+      if (!(similarity > best) || belongs(i, j)) continue;
       best = similarity;
       row(ids, batch.text.ids, i, j), row(mask, batch.text.mask, i, j);
     }

@@ -37,27 +37,17 @@ ModelConfig read_config(const Config& config, const Path& folder) {
   return read;
 }
 
-TaskChoice choose(const Config& config, const ModelConfig& model, const Path& folder) {
+TaskChoice choose(const Config& config, const ModelConfig& model) {
   TaskChoice choice = choose_task(config);
-  if (!is_bridgetower(model)) {
-    if (!choice.classifies())
-      fail_config(
-          fmt::format("task.name = {} ({}) needs an image-text model: model.arch = bridgetower, or "
-                      "model.pretrained with one",
-                      config.task.name, config.origin("task.name")));
-    return choice;
-  }
-  if (!choice.classifies()) return choice;
-  Path path = folder / "config.json";
-  std::string derived;
-  if (!folder.empty() && !config.origins.contains("task.name"))
-    derived = task_of_architecture(parse_architecture(read_file(path, kMaxConfigBytes), path.string()));
-  if (derived.empty())
+  if (!is_bridgetower(model) && !choice.classifies())
+    fail_config(
+        fmt::format("task.name = {} ({}) needs an image-text model: model.arch = bridgetower, or "
+                    "model.pretrained with one",
+                    config.task.name, config.origin("task.name")));
+  if (is_bridgetower(model) && choice.classifies())
     fail_config(fmt::format("task.name = {} ({}): a BridgeTower learns itm, itc or mlm, or a weighted sum of them",
                             config.task.name, config.origin("task.name")));
-  Config with_task = config;
-  with_task.task.name = derived;
-  return choose_task(with_task);
+  return choice;
 }
 
 Path folder_of(const Config& config) {
@@ -123,17 +113,32 @@ std::map<std::string, std::string> ModelSource::more_files() const {
   return files;
 }
 
-TaskChoice resolve_task(const Config& config) {
+Config settled(Config config) {
   Path folder = folder_of(config);
-  return choose(config, folder.empty() ? default_config(config) : read_config(config, folder), folder);
+  if (folder.empty()) return config;
+  const std::string path = (folder / "config.json").string();
+  ModelConfig model = read_config(config, folder);
+  if (!config.origins.contains("model.arch"))
+    set(config, "model.arch", is_bridgetower(model) ? "bridgetower" : "vit", path);
+  if (is_bridgetower(model) && !config.origins.contains("task.name")) {
+    std::string task = task_of_architecture(parse_architecture(read_file(path, kMaxConfigBytes), path));
+    if (!task.empty()) set(config, "task.name", task, path);
+  }
+  return config;
 }
 
-ModelSource resolve_model(const Config& config, const std::vector<std::string>& classes, Tokens tokens) {
+TaskChoice resolve_task(const Config& given) {
+  Config config = settled(given);
+  return choose(config, default_config(config));
+}
+
+ModelSource resolve_model(const Config& given, const std::vector<std::string>& classes, Tokens tokens) {
+  const Config config = settled(given);
   ModelSource source;
   Path folder = folder_of(config);
   source.folder = folder.string();
   source.config = folder.empty() ? default_config(config) : read_config(config, folder);
-  source.choice = choose(config, source.config, folder);
+  source.choice = choose(config, source.config);
   int size = int(image_size(source.config));
   source.processor = is_bridgetower(source.config) ? ImageProcessor::bridgetower(size) : ImageProcessor::vit(size);
   if (!folder.empty()) source.processor = read_image_processor(folder, source.processor);

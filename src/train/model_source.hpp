@@ -28,12 +28,14 @@ struct ModelSource {
   std::map<std::string, std::string> more_files() const;
 };
 
-// `classes`: those of the data, which become the labels of a classifier; empty: the model's own stay.
-// Without task.name a BridgeTower learns what the class in its config.json does. An image-text model needs a tokenizer,
-// unless only its shape is asked for.
-enum class Tokens { needed, not_needed };
-ModelSource resolve_model(const Config&, const std::vector<std::string>& classes, Tokens = Tokens::needed);
+// With model.arch and task.name from the config.json of model.pretrained where they are not given: a BridgeTower learns
+// what its class there does.
+Config settled(Config);
 // The task of resolve_model alone, which decides how data is opened.
 TaskChoice resolve_task(const Config&);
+// Of a settled config. `classes`: those of the data, which become the labels of a classifier; empty: the model's own
+// stay. An image-text model needs a tokenizer, unless only its shape is asked for.
+enum class Tokens { needed, not_needed };
+ModelSource resolve_model(const Config&, const std::vector<std::string>& classes, Tokens = Tokens::needed);
 
 }  // namespace viaduct

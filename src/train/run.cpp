@@ -28,7 +28,7 @@ namespace {
 class Run {
  public:
   Run(const Config&, Communicator&);
-  Exit run(const std::function<void()>& accepted);
+  Exit run(const Accepted& accepted);
   Phase phase() const { return clock_.phase(); }
   int64_t step() const { return step_; }
 
@@ -47,7 +47,7 @@ class Run {
   bool first() const { return comm_.rank() == 0; }
   Path folder() const { return config_.run.output; }
 
-  const Config& config_;
+  const Config config_;
   Communicator& comm_;
   TrainEval data_;
   std::string train_data_, best_of_;  // what they are, in words: best_of_ is the metric and its data
@@ -94,18 +94,18 @@ int64_t total_steps(const Config& config, const BatchPlan& batches) {
   return int64_t(steps);
 }
 
-Run::Run(const Config& config, Communicator& comm)
-    : config_(config),
+Run::Run(const Config& given, Communicator& comm)
+    : config_(settled(given)),
       comm_(comm),
-      data_(open_checked_data(config, comm)),
+      data_(open_checked_data(config_, comm)),
       train_data_(describe_data(*data_.train)),
-      best_of_(data_.eval ? config.run.best + " of " + describe_data(*data_.eval) : "none"),
-      engine_(measured_source(config, data_, train_texts_, eval_texts_, comm), config, true, comm),
+      best_of_(data_.eval ? config_.run.best + " of " + describe_data(*data_.eval) : "none"),
+      engine_(measured_source(config_, data_, train_texts_, eval_texts_, comm), config_, true, comm),
       batches_{.samples = data_.train->size(),
-               .batch_size = config.train.batch_size,
-               .accumulate = config.train.accumulate,
+               .batch_size = config_.train.batch_size,
+               .accumulate = config_.train.accumulate,
                .ranks = comm.size()},
-      total_steps_(total_steps(config, batches_)) {}
+      total_steps_(total_steps(config_, batches_)) {}
 
 // The steps between, from a setting that may be epoch (0) or never (-1); 0: never.
 int64_t Run::every(int64_t setting) const {
@@ -221,14 +221,14 @@ std::optional<Checkpoint> Run::checkpoint_to_resume() {
   return open_checkpoint(path);
 }
 
-Exit Run::run(const std::function<void()>& accepted) {
+Exit Run::run(const Accepted& accepted) {
   auto checkpoint = checkpoint_to_resume();
   if (checkpoint)
     resume_from(*checkpoint);
   else
     engine_.load_weights(uint64_t(config_.train.seed));
   comm_.barrier();  // no rank refuses any more
-  if (first() && accepted) accepted();
+  if (first() && accepted) accepted(config_);
   comm_.barrier();
   say_plan();
 
@@ -300,7 +300,7 @@ void Run::say_plan() {
 
 }  // namespace
 
-Exit run_training(const Config& config, Communicator& comm, const std::function<void()>& accepted) {
+Exit run_training(const Config& config, Communicator& comm, const Accepted& accepted) {
   std::optional<Run> run;
   auto conclude = [&](Exit code, const std::string& message) {
     Verdict verdict{.code = code, .message = message};

@@ -1,90 +1,21 @@
 // Whole runs of a tiny model on generated scenes, ranks as threads: what must not change when the number of ranks does,
 // when a run is interrupted, or when the last batch is short.
-#include <gtest/gtest.h>
+#include "tests/train/runs.hpp"
 
-#include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
-
-#include "comm/signals.hpp"
-#include "comm/thread_comm.hpp"
-#include "core/base/files.hpp"
-#include "core/base/log.hpp"
-#include "data/scenes.hpp"
-#include "models/safetensors.hpp"
-#include "tests/support/messages.hpp"
-#include "tests/support/temp_folder.hpp"
-#include "train/run.hpp"
-
-namespace viaduct {
+namespace viaduct::test {
 namespace {
 
-class RunTest : public testing::Test {
+class RunTest : public Runs {
  protected:
-  static void SetUpTestSuite() {
-    scenes_ = new test::TempFolder;
-    generate_scenes((scenes_->path() / "scenes").string(), {.count = 120, .size = 24, .eval_every = 4});
-  }
-  static void TearDownTestSuite() { delete scenes_; }
-  void SetUp() override {
-    log::set_sink([](const std::string&) {});
-    clear_stop_request();
-  }
-  void TearDown() override { log::set_sink({}); }
-
-  using Settings = std::vector<std::pair<std::string, std::string>>;
-  // Runs into folder `name`; returns it.
-  Path train(const std::string& name, int ranks, const Settings& settings, Exit expected = Exit::ok,
-             const std::function<void()>& accepted = {}) {
-    Config config;
-    Path folder = runs_.path() / name;
-    Settings all = {{"data.train", (scenes_->path() / "scenes/train").string()},
-                    {"run.output", folder.string()},
-                    {"model.hidden_size", "24"},
-                    {"model.num_hidden_layers", "2"},
-                    {"model.num_attention_heads", "2"},
-                    {"model.intermediate_size", "32"},
-                    {"model.image_size", "24"},
-                    {"model.patch_size", "8"},
-                    {"data.workers", "0"},
-                    {"run.log_every", "1"},
-                    {"train.steps", "12"}};
-    all.insert(all.end(), settings.begin(), settings.end());
-    for (auto& [key, value] : all) set(config, key, value, "test");
-    make_folders(folder);
-    run_ranks(ranks, [&](Communicator& comm) { EXPECT_EQ(expected, run_training(config, comm, accepted)); });
-    return folder;
-  }
-  static std::vector<nlohmann::json> steps(const Path& folder) {
-    std::ifstream file(folder / "metrics.jsonl");
-    std::vector<nlohmann::json> found;
-    for (std::string line; std::getline(file, line);)
-      if (auto object = nlohmann::json::parse(line); object.contains("loss")) found.push_back(object);
-    return found;
-  }
-  static std::vector<nlohmann::json> evaluations(const Path& folder) {
-    std::ifstream file(folder / "metrics.jsonl");
-    std::vector<nlohmann::json> found;
-    for (std::string line; std::getline(file, line);)
-      if (auto object = nlohmann::json::parse(line); object.contains("eval_loss")) found.push_back(object);
-    return found;
-  }
-  std::string refused(const std::string& name, Settings, const Settings& change);
-  static std::string weights(const Path& folder) { return read_file(folder / "model/model.safetensors", 64 << 20); }
-
-  static test::TempFolder* scenes_;
-  test::TempFolder runs_;
+  RunTest()
+      : Runs({{"data.train", (scenes() / "train").string()},
+              {"model.hidden_size", "24"},
+              {"model.num_hidden_layers", "2"},
+              {"model.num_attention_heads", "2"},
+              {"model.intermediate_size", "32"},
+              {"model.image_size", "24"},
+              {"model.patch_size", "8"}}) {}
 };
-test::TempFolder* RunTest::scenes_ = nullptr;
-
-void expect_same_losses(const std::vector<nlohmann::json>& a, const std::vector<nlohmann::json>& b, double relative) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    EXPECT_NEAR(double(a[i]["loss"]), double(b[i]["loss"]), relative * double(a[i]["loss"])) << "step " << i;
-    EXPECT_NEAR(double(a[i]["grad_norm"]), double(b[i]["grad_norm"]), 100 * relative * double(a[i]["grad_norm"]));
-    EXPECT_EQ(a[i]["samples"], b[i]["samples"]);
-  }
-}
 
 TEST_F(RunTest, TheNumberOfRanksDoesNotChangeTheLosses) {
   auto one = steps(train("one", 1, {{"train.steps", "50"}, {"train.batch_size", "8"}}));
@@ -100,8 +31,7 @@ TEST_F(RunTest, TheNumberOfRanksDoesNotChangeTheLosses) {
 TEST_F(RunTest, AShortLastBatchIsExact) {
   namespace fs = std::filesystem;
   int64_t images = 0;
-  for (auto& entry : fs::recursive_directory_iterator(scenes_->path() / "scenes/train"))
-    images += entry.is_regular_file();
+  for (auto& entry : fs::recursive_directory_iterator(scenes() / "train")) images += entry.is_regular_file();
   int64_t global = 5 * 7, per_epoch = (images + global - 1) / global;
   ASSERT_GT(images % global, 0);
   ASSERT_LT(images % global, global - 7) << "every rank holds samples of the last batch";
@@ -112,12 +42,12 @@ TEST_F(RunTest, AShortLastBatchIsExact) {
   EXPECT_DOUBLE_EQ(1, double(one[size_t(per_epoch) - 1]["epoch"]));
 }
 
-const std::vector<std::pair<std::string, std::string>> kDropout = {{"model.hidden_dropout_prob", "0.1"},
-                                                                   {"model.attention_probs_dropout_prob", "0.1"},
-                                                                   {"train.batch_size", "7"},
-                                                                   {"train.warmup", "3"},
-                                                                   {"train.lr", "1e-3"},
-                                                                   {"run.checkpoint_every", "3"}};
+const Settings kDropout = {{"model.hidden_dropout_prob", "0.1"},
+                           {"model.attention_probs_dropout_prob", "0.1"},
+                           {"train.batch_size", "7"},
+                           {"train.warmup", "3"},
+                           {"train.lr", "1e-3"},
+                           {"run.checkpoint_every", "3"}};
 
 TEST_F(RunTest, AResumedRunIsTheUninterruptedRun) {
   for (const char* precision : {"fp32", "bf16"}) {
@@ -158,16 +88,9 @@ TEST_F(RunTest, AResumeWithAnotherGlobalBatchIsRefused) {
   }
 }
 
-// What a resume of `settings` with `change` says.
-std::string RunTest::refused(const std::string& name, Settings settings, const Settings& change) {
-  settings.emplace_back("run.resume", "auto");
-  settings.insert(settings.end(), change.begin(), change.end());
-  return test::message_of([&] { train(name, 2, settings); }, Exit::config);
-}
-
 TEST_F(RunTest, AResumeWithAnotherModelOrOtherImagesIsRefused) {
-  Path images = runs_.path() / "images";
-  std::filesystem::copy(scenes_->path() / "scenes/train", images, std::filesystem::copy_options::recursive);
+  Path images = runs_ / "images";
+  std::filesystem::copy(scenes() / "train", images, std::filesystem::copy_options::recursive);
   Settings settings = {{"data.train", images.string()}, {"train.steps", "2"}};
   train("first", 1, settings);
   auto has = [](const std::string& text, const char* part) {
@@ -190,7 +113,7 @@ TEST_F(RunTest, ARefusedResumeLeavesTheRecord) {
   auto resume = [&](const std::string& batch_size) {
     auto all = settings;
     all.emplace_back("train.batch_size", batch_size);
-    train("first", 1, all, Exit::ok, [&] { ++accepted; });
+    train("first", 1, all, Exit::ok, [&](const Config&) { ++accepted; });
   };
   std::string verdict = read_file(folder / "verdict.json", 1 << 20);
   EXPECT_THROW(resume("4"), Error);
@@ -201,11 +124,11 @@ TEST_F(RunTest, ARefusedResumeLeavesTheRecord) {
 }
 
 TEST_F(RunTest, RanksThatSeeOtherImagesSaySo) {
-  std::string text = test::message_of(
+  std::string text = message_of(
       [&] {
         run_ranks(2, [&](Communicator& comm) {
           Config config;
-          Path data = scenes_->path() / "scenes";
+          Path data = scenes();
           set(config, "data.train", (data / (comm.rank() ? "eval" : "train")).string(), "test");
           set(config, "run.output", runs_.path().string(), "test");
           run_training(config, comm);
@@ -216,7 +139,7 @@ TEST_F(RunTest, RanksThatSeeOtherImagesSaySo) {
 }
 
 TEST_F(RunTest, AnEvaluationThatAStopCameBeforeIsMadeUpFor) {
-  Settings settings = {{"data.eval", (scenes_->path() / "scenes/eval").string()},
+  Settings settings = {{"data.eval", (scenes() / "eval").string()},
                        {"train.eval_every", "1"},
                        {"train.steps", "3"},
                        {"run.best", "eval_loss"}};
@@ -238,14 +161,14 @@ TEST_F(RunTest, AnEvaluationThatAStopCameBeforeIsMadeUpFor) {
 
 TEST_F(RunTest, AStopInTheLastStepStillEvaluates) {
   request_stop();
-  Path folder = train("last", 1, {{"data.eval", (scenes_->path() / "scenes/eval").string()}, {"train.steps", "1"}});
+  Path folder = train("last", 1, {{"data.eval", (scenes() / "eval").string()}, {"train.steps", "1"}});
   EXPECT_EQ(1u, evaluations(folder).size());
 }
 
 // The loss by which the best was found is no measure of an accuracy.
 TEST_F(RunTest, TheBestBeginsAnewWithAnotherMetric) {
   Settings settings = {
-      {"data.eval", (scenes_->path() / "scenes/eval").string()}, {"train.eval_every", "1"}, {"run.best", "eval_loss"}};
+      {"data.eval", (scenes() / "eval").string()}, {"train.eval_every", "1"}, {"run.best", "eval_loss"}};
   request_stop();
   settings.emplace_back("train.eval_every", "2");
   train("best", 1, settings, Exit::preempted);  // at step 1
@@ -266,7 +189,7 @@ TEST_F(RunTest, TheBestBeginsAnewWithAnotherMetric) {
 
 TEST_F(RunTest, MoreWarmupThanStepsIsRefused) {
   auto message = [&](const char* key, const char* value) {
-    return test::message_of(
+    return message_of(
         [&] {
           train("warm", 1, {{"train.steps", "epochs"}, {"train.epochs", "1"}, {key, value}});
         },
@@ -277,11 +200,11 @@ TEST_F(RunTest, MoreWarmupThanStepsIsRefused) {
 }
 
 TEST_F(RunTest, ReplacedImagesOfEveryPassAreCounted) {
-  Path images = runs_.path() / "images";
-  std::filesystem::copy(scenes_->path() / "scenes/train", images, std::filesystem::copy_options::recursive);
+  Path images = runs_ / "images";
+  std::filesystem::copy(scenes() / "train", images, std::filesystem::copy_options::recursive);
   int broken = 0;
   for (auto& entry : std::filesystem::recursive_directory_iterator(images))
-    if (entry.is_regular_file() && broken < 40) test::write_bytes(entry.path(), "no image"), ++broken;
+    if (entry.is_regular_file() && broken < 40) write_bytes(entry.path(), "no image"), ++broken;
   auto all = steps(train("replaced", 2,
                          {{"data.train", images.string()},
                           {"data.max_quarantined", "90"},
@@ -298,12 +221,12 @@ TEST_F(RunTest, DivergenceStopsTheRunAndSaysSo) {
   } catch (const Error& e) {
     EXPECT_EQ(Exit::diverged, e.code());
   }
-  std::string verdict = read_file(runs_.path() / "diverged/verdict.json", 1 << 20);
+  std::string verdict = read_file(runs_ / "diverged/verdict.json", 1 << 20);
   EXPECT_NE(std::string::npos, verdict.find("diverged")) << verdict;
 }
 
 TEST_F(RunTest, EvaluationCountsEverySampleOnce) {
-  Settings settings = {{"data.eval", (scenes_->path() / "scenes/eval").string()}, {"train.eval_every", "6"}};
+  Settings settings = {{"data.eval", (scenes() / "eval").string()}, {"train.eval_every", "6"}};
   settings.emplace_back("train.batch_size", "8");
   auto one = evaluations(train("one", 1, settings));
   settings.back().second = "2";
@@ -317,4 +240,4 @@ TEST_F(RunTest, EvaluationCountsEverySampleOnce) {
 }
 
 }  // namespace
-}  // namespace viaduct
+}  // namespace viaduct::test
