@@ -36,6 +36,7 @@ void BridgeTowerBody::forward(Ctx& ctx, BlockReports& reports, const Inputs& in,
     s.text = ctx.arena.temp({B, T, H}, ctx.dtype), s.image = ctx.arena.temp({B, N, H}, ctx.dtype);
   for (size_t level = 0; level < size_t(levels); ++level) {
     auto inner = ctx.arena.scope("level");
+    if (saved) saved->levels[level].tower_mark = ctx.arena.mark();
     text_layers(ctx, reports, level, s, in, saved);
     vision_blocks(ctx, reports, level, s, in, saved);
     enter(ctx, reports, level, s, out, saved);
@@ -64,11 +65,10 @@ void BridgeTowerBody::backward(Ctx& ctx, BlockReports& reports, const Outputs& d
     const Level& l = saved.levels[level];
     cross_backward(ctx, reports, level, g, d, saved);
     enter_backward(ctx, reports, level, g, d, saved);
-    ctx.arena.release(l.mark);
+    ctx.arena.release(l.bridge_mark);
     if (train_vision_) vision_backward(ctx, reports, level, g, saved);
-    ctx.arena.release(l.vision_mark);
     if (train_text_) text_backward(ctx, reports, level, g, saved);
-    ctx.arena.release(l.text_mark);
+    ctx.arena.release(l.tower_mark);
   }
 }
 
@@ -76,7 +76,6 @@ void BridgeTowerBody::backward(Ctx& ctx, BlockReports& reports, const Outputs& d
 // backward or for that of the bridge.
 void BridgeTowerBody::text_layers(Ctx& ctx, BlockReports& reports, size_t level, States& s, const Inputs& in,
                                   Saved* saved) const {
-  if (saved) saved->levels[level].text_mark = ctx.arena.mark();
   Roberta::Saved* kept = saved && train_text_ ? &saved->text : nullptr;
   Shape shape{in.ids.shape[0], in.ids.shape[1], config_.hidden_size};
   auto state = [&](bool is_bridged) {
@@ -98,7 +97,6 @@ void BridgeTowerBody::text_backward(Ctx& ctx, BlockReports& reports, size_t leve
 
 void BridgeTowerBody::vision_blocks(Ctx& ctx, BlockReports& reports, size_t level, States& s, const Inputs& in,
                                     Saved* saved) const {
-  if (saved) saved->levels[level].vision_mark = ctx.arena.mark();
   ClipVision::Saved* kept = saved && train_vision_ ? &saved->vision : nullptr;
   Shape shape{in.pixels.shape[0], config_.image_tokens(), config_.vision.hidden_size};
   auto state = [&](bool is_bridged) {
@@ -123,7 +121,7 @@ void BridgeTowerBody::vision_backward(Ctx& ctx, BlockReports& reports, size_t le
 void BridgeTowerBody::enter(Ctx& ctx, BlockReports& reports, size_t level, States& s, const Outputs& out,
                             Saved* saved) const {
   Level* kept = saved ? &saved->levels[level] : nullptr;
-  if (kept) kept->mark = ctx.arena.mark(), kept->t = s.t, kept->v = s.v;
+  if (kept) kept->bridge_mark = ctx.arena.mark(), kept->t = s.t, kept->v = s.v;
   auto make = [&](const Tensor& tower) {
     Shape shape{tower.shape[0], tower.shape[1], config_.hidden_size};
     return kept ? ctx.arena.keep(shape, ctx.dtype) : ctx.arena.temp(shape, ctx.dtype);

@@ -36,8 +36,8 @@ class BridgeTowerBody {
     Tensor text_rows;                // [B, T, H] the last text layer's output
   };
   struct Level {
-    Arena::Mark text_mark, vision_mark, mark;
-    Tensor t, v;  // the towers' states that it reads
+    Arena::Mark tower_mark, bridge_mark;  // before what the towers keep, and the bridge and the pair
+    Tensor t, v;                          // the towers' states that it reads
     ops::NormStats post;
     Link::Saved text_link, image_link;
   };

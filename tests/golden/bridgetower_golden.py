@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Reference values for BridgeTower from transformers (4.56) and PyTorch, computed in float64. Layout: README.md in this folder.
+"""Reference values for BridgeTower from transformers (4.56) and PyTorch, computed in float64 (of the real shapes the
+steps in float32). Layout: README.md in this folder.
 
     python3 tests/golden/bridgetower_golden.py                       writes the small fixtures beside this script
     python3 tests/golden/bridgetower_golden.py --shape base --out OUT  the shape of the base (or large) checkpoint with
@@ -140,7 +141,7 @@ def outputs(head, out, data):
     return {f"{head}_logits": out.logits}
 
 
-def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, double=True):
+def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, double=True):  # double: the steps too
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*"):
         old.unlink()
@@ -157,8 +158,7 @@ def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, do
         state = {n: p.detach().bfloat16().contiguous().clone() for n, p in model.named_parameters()}
         assert all(torch.equal(t, tensors.get(n, t)) for n, t in state.items())
         tensors.update(state)
-        model = model.double() if double else model
-        model.train()  # every dropout of the config is 0
+        model = model.double().train()  # every dropout of the config is 0
         if head == "itm":
             with torch.no_grad():
                 body = model.bridgetower(data["ids"][0], attention_mask=data["mask"][0], pixel_values=(
@@ -172,17 +172,19 @@ def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, do
         norms = {n: float(f"{g.double().norm().item():.7g}") for n, g in named.items()}
         report[head] = dict(loss=out.loss.item(), grad_norm=math.hypot(*norms.values()), norms=norms)
         model.zero_grad(set_to_none=True)
-        report[head].update(train(head, model, data, lr, weight_decay, steps))
-        report["training"]["decayed"] = sorted(set(report["training"].get("decayed", []) + report[head].pop("decayed")))
-        say = f"{folder.name} {head}: loss {report[head]['loss']:.4f} -> {report[head]['losses'][-1]:.4f}, gradient norm {report[head]['grad_norm']:.3f}"
+        say = f"{folder.name} {head}: loss {report[head]['loss']:.4f}, gradient norm {report[head]['grad_norm']:.3f}"
+        steps_in_double = train(head, model, data, lr, weight_decay, steps) if double else None
+        del model, named, out
+        twin = kind(config).train()
+        set_realistic_weights(twin)
+        single = train(head, twin, data, lr, weight_decay, steps)  # what float32 costs transformers itself
+        del twin
         if double:
-            twin = kind(config).train()
-            set_realistic_weights(twin)
-            single = train(head, twin, data, lr, weight_decay, steps)
-            off = max(abs(a / b - 1) for a, b in zip(single["losses"], report[head]["losses"]))
+            off = max(abs(a / b - 1) for a, b in zip(single["losses"], steps_in_double["losses"]))
             say += f"; float32 is off by {off:.1e} in {steps} steps"
+        report[head].update(steps_in_double or single)
+        report["training"]["decayed"] = sorted(set(report["training"].get("decayed", []) + report[head].pop("decayed")))
         print(say, flush=True)
-        del model
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     integers = {k: (v if v.dtype == torch.uint8 else v.int()).contiguous() for k, v in data.items()}
     save_file({**integers, **{k: v.detach().float().contiguous() for k, v in found.items()}}, folder / "data.safetensors")
