@@ -1,16 +1,10 @@
 // Matrix products by oneDNN, behind plain pointers: the only door to that library. All matrices are dense and
 // row-major.
 #pragma once
+#include "core/ops/cpu/matrix_product.hpp"
 #include "core/tensor/tensor.hpp"
 
 namespace viaduct::ops::cpu {
-
-// An operand a [rows, columns] of a product, or its transpose in memory.
-template <class T>
-struct Stored {
-  const T* data;
-  bool transposed = false;
-};
 
 // c [m, n] = a [m, k] b [k, n], or c += a b. The bits do not depend on the number of threads.
 void product(float* c, int64_t m, int64_t n, int64_t k, Stored<float> a, Stored<float> b, bool accumulate);
