@@ -215,24 +215,34 @@ void multiply_part(T* c, int64_t n, Range rows, Range columns, const T* left, co
   }
 }
 
-// Products too small to make up for the copies, which the library makes do without.
-bool is_small(int64_t m, int64_t k) { return m < 768 || k < 128; }
+// Products whose left operand is too small to make up for the copies, which the library makes do without. A transposed
+// one (weight gradients) is where the library is slow.
+bool is_small(int64_t m, int64_t k, bool a_transposed) { return m < (a_transposed ? 768 : 2048) || k < 128; }
 
-// c = start, row by row.
-template <class T>
-void begin(T* c, int64_t m, int64_t n, Start<T> start) {
-  if (!start.row && (!start.matrix || start.matrix == c)) return;
-  parallel_rows(m, n, [=](int64_t i) {
-    for (int64_t j = i * n; j < (i + 1) * n; ++j)
-      c[j] = (start.matrix ? start.matrix[j] : T(0)) + (start.row ? start.row[j - i * n] : T(0));
+// The same by the library: a matrix begins the sum, with the row; a row alone is added when the product is finished.
+void library_product(float* c, int64_t m, int64_t n, int64_t k, Stored<float> a, Stored<float> b, Start<float> start,
+                     const Finish& finish) {
+  const bool begun = start.matrix && start.row;
+  if (begun || (start.matrix && start.matrix != c))
+    parallel_rows(m, n, [=](int64_t i) {
+#pragma omp simd
+      for (int64_t j = 0; j < n; ++j) c[i * n + j] = start.matrix[i * n + j] + (begun ? start.row[j] : 0);
+    });
+  product(c, m, n, k, a, b, bool(start.matrix));
+  if (!finish && (begun || !start.row)) return;
+  parallel_rows(m, n, [&](int64_t i) {
+    if (start.row && !begun)
+#pragma omp simd
+      for (int64_t j = 0; j < n; ++j) c[i * n + j] += start.row[j];
+    if (finish) finish({i, i + 1}, {0, n});
   });
 }
 
 }  // namespace
 
 template <class T>
-int64_t product_scratch(int64_t m, int64_t n, int64_t k) {
-  if (std::is_same_v<T, float> && is_small(m, k)) return 0;
+int64_t product_scratch(int64_t m, int64_t n, int64_t k, bool a_transposed) {
+  if (std::is_same_v<T, float> && is_small(m, k, a_transposed)) return 0;
   int64_t threads = omp_get_max_threads();
   Cut cut = Cut::of<T>(m, n, k, threads);
   return cut.shared_elements() + threads * cut.block_elements();
@@ -242,12 +252,7 @@ template <class T>
 void product(T* scratch, T* c, int64_t m, int64_t n, int64_t k, Stored<T> a, Stored<T> b, Start<T> start,
              const Finish& finish) {
   if constexpr (std::is_same_v<T, float>)
-    if (is_small(m, k)) {
-      begin(c, m, n, start);
-      product(c, m, n, k, a, b, start.matrix || start.row);
-      if (finish) parallel_rows(m, n, [&](int64_t i) { finish({i, i + 1}, {0, n}); });
-      return;
-    }
+    if (is_small(m, k, a.transposed)) return library_product(c, m, n, k, a, b, start, finish);
   const Lines<T> left{a.data, a.transposed ? m : k, a.transposed}, right{b.data, b.transposed ? k : n, !b.transposed};
   const Cut cut = Cut::of<T>(m, n, k, omp_get_max_threads());
   const bool by_rows = cut.rows_in_blocks;
@@ -287,7 +292,7 @@ template void product(float*, float*, int64_t, int64_t, int64_t, Stored<float>, 
                       const Finish&);
 template void product(double*, double*, int64_t, int64_t, int64_t, Stored<double>, Stored<double>, Start<double>,
                       const Finish&);
-template int64_t product_scratch<float>(int64_t, int64_t, int64_t);
-template int64_t product_scratch<double>(int64_t, int64_t, int64_t);
+template int64_t product_scratch<float>(int64_t, int64_t, int64_t, bool);
+template int64_t product_scratch<double>(int64_t, int64_t, int64_t, bool);
 
 }  // namespace viaduct::ops::cpu

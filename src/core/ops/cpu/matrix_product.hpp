@@ -29,6 +29,6 @@ template <class T>
 void product(T* scratch, T* c, int64_t m, int64_t n, int64_t k, Stored<T> a, Stored<T> b, Start<T> start,
              const Finish& finish = {});
 template <class T>
-int64_t product_scratch(int64_t m, int64_t n, int64_t k);
+int64_t product_scratch(int64_t m, int64_t n, int64_t k, bool a_transposed);
 
 }  // namespace viaduct::ops::cpu
