@@ -14,7 +14,6 @@ constexpr const char* kStyle = R"(
   main { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
   figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
   img { width: 100%; height: 12rem; object-fit: contain; background: #8882; display: block; }
-  figcaption { padding: .6rem .8rem; font-size: .75rem; opacity: .6; overflow-wrap: anywhere; }
   .pair { padding: .5rem .8rem; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
   .bar { height: 6px; border-radius: 3px; background: #8883; margin-top: .3rem; }
   .bar i { display: block; height: 100%; border-radius: 3px; background: var(--yes); }
@@ -68,7 +67,8 @@ std::string verdict(const ScoredPair& pair) { return !pair.match ? "" : right(pa
 std::string summary(const std::vector<ScoredPair>& pairs) {
   auto known = std::count_if(pairs.begin(), pairs.end(), [](const ScoredPair& p) { return p.match.has_value(); });
   if (known == 0) return fmt::format("{} pairs", pairs.size());
-  return fmt::format("{} of {} pairs are judged rightly", std::count_if(pairs.begin(), pairs.end(), right), known);
+  auto rightly = std::count_if(pairs.begin(), pairs.end(), right);
+  return fmt::format("{} of {} pairs are judged rightly (✓), {} wrongly (✗)", rightly, known, known - rightly);
 }
 
 // Characters, not bytes, of UTF-8.
