@@ -224,6 +224,8 @@ Batch Loader::State::finish(Job& job) {
   const int64_t n = batch.size();
   batch.pixels = batch.pixels.slice(0, n), batch.keys = batch.keys.slice(0, n);
   if (batch.labels) batch.labels = batch.labels.slice(0, n);
+  if (data->has_text())
+    for (int64_t sample : batch.samples) batch.images.push_back(data->image(sample));
   if (texts) texts->collate(rows, job.text_length, options.batch_size, Layout(options).text, batch);
   return batch;
 }

@@ -26,7 +26,7 @@ struct CountingTask final : Task {
   void evaluate(Ctx&, const Batch&, Metrics& metrics) override { metrics.add("eval_loss", 1, 1); }
   Tensor predict(Ctx&, const Batch&) override { return {}; }
   Batch blank_batch(Device, int64_t) const override { return {}; }
-  double flops(bool) const override { return 0; }
+  double flops(bool, bool) const override { return 0; }
   ParameterStore store;
 };
 

@@ -1,0 +1,107 @@
+// task.name and the keys that go with it.
+#include "train/task_choice.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/messages.hpp"
+
+namespace viaduct {
+namespace {
+
+using test::message_of;
+using testing::HasSubstr;
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+Config config_of(const Settings& settings) {
+  Config config;
+  for (const auto& [key, value] : settings) set(config, key, value, "command line");
+  return config;
+}
+TaskChoice chosen(const std::string& name) { return choose_task(config_of({{"task.name", name}})); }
+std::string refusal(const Settings& settings) {
+  return message_of([&] { choose_task(config_of(settings)), frozen_towers(config_of(settings)); }, Exit::config);
+}
+
+TEST(TaskChoice, ClassifiesUnlessToldOtherwise) {
+  for (const TaskChoice& c : {choose_task(Config()), chosen("classification")}) {
+    EXPECT_TRUE(c.classifies());
+    EXPECT_EQ(c.losses(), 0);
+    EXPECT_EQ(c.first, "");
+  }
+}
+
+TEST(TaskChoice, ReadsSums) {
+  struct Row {
+    const char* name;
+    double itm, itc, mlm;
+    const char* first;
+  };
+  for (const Row& row : std::vector<Row>{{"itm", 1, 0, 0, "itm"},
+                                         {"mlm:2", 0, 0, 2, "mlm"},
+                                         {"itm:1, mlm:1, itc:0.5", 1, 0.5, 1, "itm"},
+                                         {"itc:0.25,itm", 1, 0.25, 0, "itc"},
+                                         {" mlm:1e-3 ,  itm:3 ", 3, 0, 1e-3, "mlm"}}) {
+    TaskChoice c = chosen(row.name);
+    EXPECT_EQ(c.itm, row.itm) << row.name;
+    EXPECT_EQ(c.itc, row.itc) << row.name;
+    EXPECT_EQ(c.mlm, row.mlm) << row.name;
+    EXPECT_EQ(c.first, row.first) << row.name;
+    EXPECT_EQ(c.losses(), (row.itm > 0) + (row.itc > 0) + (row.mlm > 0)) << row.name;
+    EXPECT_FALSE(c.classifies());
+  }
+}
+
+TEST(TaskChoice, SaysWhatIsWrong) {
+  const std::vector<std::pair<std::string, std::string>> names = {
+      {"itn", "task.name = 'itn' (command line): expected classification, itm, itc or mlm, or a sum"},
+      {"itn", "did you mean itm?"},
+      {"clasification", "did you mean classification?"},
+      {"itm, clip", "expected classification, itm, itc or mlm"},
+      {"itm, classification", "expected classification, itm, itc or mlm"},
+      {"itm,", "expected classification, itm, itc or mlm"},
+      {"", "expected classification, itm, itc or mlm"},
+      {"itm:1, itm:2", "itm is named twice"},
+      {"itm:0", "expected a weight above 0 after the colon of 'itm:0'"},
+      {"itm:1, mlm:-1", "expected a weight above 0 after the colon of 'mlm:-1'"},
+      {"itm:", "expected a weight above 0"},
+      {"itm:much", "expected a weight above 0"},
+      {"itm:1x", "expected a weight above 0"},
+      {"itm:nan", "expected a weight above 0"},
+      {"itm:inf", "expected a weight above 0"},
+      {"itm:1:2", "expected a weight above 0"},
+      {"distillation", "distillation is not in this version"},
+  };
+  for (const auto& [name, sentence] : names) EXPECT_THAT(refusal({{"task.name", name}}), HasSubstr(sentence)) << name;
+  EXPECT_THAT(refusal({{"task.name", "qqqqqqqqqqqq"}}), testing::Not(HasSubstr("did you mean")));
+}
+
+TEST(TaskChoice, NegativesNeedTheirLosses) {
+  EXPECT_THAT(refusal({{"task.name", "itm"}, {"task.itm_negatives", "hard"}}),
+              HasSubstr("task.itm_negatives = 'hard' (command line): needs itm and itc in task.name"));
+  EXPECT_THAT(refusal({{"task.name", "itc, mlm"}, {"task.itm_negatives", "hard"}}), HasSubstr("needs itm and itc"));
+  EXPECT_THAT(refusal({{"task.name", "itm, mlm"}, {"task.negatives", "global"}}),
+              HasSubstr("task.negatives = 'global' (command line): needs itc in task.name"));
+  EXPECT_THAT(refusal({{"task.negatives", "global"}}), HasSubstr("needs itc"));
+  EXPECT_NO_THROW(choose_task(
+      config_of({{"task.name", "itm, itc"}, {"task.itm_negatives", "hard"}, {"task.negatives", "global"}})));
+}
+
+TEST(TaskChoice, FreezesTowers) {
+  auto frozen = [](const std::string& words) {
+    FrozenTowers f = frozen_towers(config_of({{"task.name", "itm"}, {"task.freeze", words}}));
+    return std::vector<bool>{f.text, f.vision, f.cross};
+  };
+  EXPECT_EQ(frozen(""), (std::vector<bool>{false, false, false}));
+  EXPECT_EQ(frozen("text"), (std::vector<bool>{true, false, false}));
+  EXPECT_EQ(frozen("cross , vision"), (std::vector<bool>{false, true, true}));
+  EXPECT_EQ(frozen("text,vision,cross"), (std::vector<bool>{true, true, true}));
+  EXPECT_THAT(refusal({{"task.name", "itm"}, {"task.freeze", "text, heads"}}),
+              HasSubstr("task.freeze = 'text, heads' (command line): expected a list of text, vision and cross, found "
+                        "'heads'"));
+  EXPECT_THAT(refusal({{"task.name", "itm"}, {"task.freeze", "text,"}}), HasSubstr("found ''"));
+  EXPECT_THAT(refusal({{"task.freeze", "text"}}), HasSubstr("only the towers of an image-text model can be frozen"));
+}
+
+}  // namespace
+}  // namespace viaduct
