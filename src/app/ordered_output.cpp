@@ -19,11 +19,15 @@ namespace {
 
 }  // namespace
 
-OrderedOutput::OrderedOutput(const std::string& path, Communicator& comm) : path_(path), comm_(comm) {
-  if (comm.rank() != 0) return;
+void make_place_for(const std::string& path) {
   if (std::filesystem::is_directory(path)) fail_config(fmt::format("{} is a folder; name the file to write", path));
   Path folder = Path(path).parent_path();
   if (!folder.empty()) make_folders(folder);
+}
+
+OrderedOutput::OrderedOutput(const std::string& path, Communicator& comm) : path_(path), comm_(comm) {
+  if (comm.rank() != 0) return;
+  make_place_for(path);
   for (int rank = 0; rank < comm.size(); ++rank) {
     std::string name = fmt::format("{}.part{}.{}", path, rank, ::getpid());
     std::FILE* file = std::fopen(name.c_str(), "w+e");

@@ -10,6 +10,9 @@
 
 namespace viaduct::app {
 
+// The folder of a file that is written later; refuses the name of a folder.
+void make_place_for(const std::string& path);
+
 class OrderedOutput {
  public:
   OrderedOutput(const std::string& path, Communicator&);  // fails at once where the file cannot be written

@@ -50,6 +50,8 @@ Exit run(const Invocation& call) {
   ModelSource source = resolve_model(config, {});
   TextSizes texts = measure_texts(config, source, data, call.comm);
   if (texts) source.text_tokens = longest_batch(config, source, {texts});
+  for (const std::string& path : {config.predict.page, config.predict.embeddings})
+    if (!path.empty() && call.world.rank == 0) make_place_for(path);  // before the work is done
   OrderedOutput output(config.predict.output, call.comm);
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -111,8 +112,11 @@ void Predictions::write_embeddings(Communicator& comm) const {
       std::memcpy(images.data() + sample * width, part.data() + at + sizeof sample + vector_bytes, vector_bytes);
     }
   if (comm.rank() != 0) return;
-  write_safetensors(wanted_.embeddings, {{"text_embeds", "F32", {n, width}, texts.data()},
-                                         {"image_embeds", "F32", {n, width}, images.data()}});
+  const Path file = wanted_.embeddings, part = wanted_.embeddings + ".part";
+  std::filesystem::remove(part);
+  write_safetensors(
+      part, {{"text_embeds", "F32", {n, width}, texts.data()}, {"image_embeds", "F32", {n, width}, images.data()}});
+  std::filesystem::rename(part, file);
   log::info("{} x {} vectors of texts and images: {}", n, width, wanted_.embeddings);
 }
 

@@ -48,8 +48,8 @@ TEST_F(Pretrained, ADamagedFileIsNamed) {
 }
 
 TEST_F(Pretrained, AnotherArchitectureIsNamed) {
-  write_bytes(folder() / "config.json", R"({"model_type": "bridgetower"})");
-  expect_refused(3, "bridgetower is not supported by this version", folder().string());
+  write_bytes(folder() / "config.json", R"({"model_type": "clip"})");
+  expect_refused(3, R"(expected model_type = "vit" or "bridgetower", found "clip")", folder().string());
 }
 
 // Training makes the classifier anew; predictions of a random one would be nonsense.
@@ -61,7 +61,8 @@ TEST_F(Pretrained, PredictionNeedsATrainedClassifier) {
   std::string out = (own_ / "out.jsonl").string();
   Result predicted = ranks(2, "predict " + folder().string() + " " + scenes() + "/eval --predict.output " + out);
   EXPECT_EQ(predicted.code, 3) << predicted.err;
-  EXPECT_THAT(predicted.err, AllOf(HasSubstr("expected a classifier for the 2 classes"), HasSubstr("train one first")));
+  EXPECT_THAT(predicted.err, AllOf(HasSubstr("expected the weights of classifier as its config.json describes them"),
+                                   HasSubstr("train them first")));
   Result trained = ranks(2, "train " + tiny_data() + " --model.pretrained " + folder().string() + " --run.output " +
                                 (own_ / "run").string());
   EXPECT_EQ(trained.code, 0) << trained.err;
