@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "core/base/philox.hpp"
+#include "models/safetensors.hpp"
 #include "tests/support/messages.hpp"
 #include "tests/support/temp_folder.hpp"
 
@@ -115,6 +116,49 @@ TEST(Checkpoint, OfAnotherModelIsRefused) {
                 load_checkpoint(path, less, {less.range(), less.values(less.range()), {}, {}});
               }),
               HasSubstr("expected the 1 tensors of this model, found 3"));
+}
+
+// A store of which a part is frozen, its values apart from those that an optimizer keeps.
+struct HalfFrozen {
+  explicit HalfFrozen(float first) : trained(Device::cpu(), 4096), frozen(Device::cpu(), 4096) {
+    store.block(
+        "tower",
+        [&] {
+          store.add("tower.weight", {5, 3});
+        },
+        true);
+    store.block("head", [&] { store.add("head.weight", {7}); });
+    store.materialize(Device::cpu(), DType::bf16, false);
+    state.set("step", int64_t(1));
+    for (int64_t i = 0; i < 256; ++i) data<float>(trained.view(0, {256}, DType::f32))[i] = first + float(i) / 3;
+    for (int64_t i = 0; i < 256; ++i) data<float>(frozen.view(0, {256}, DType::f32))[i] = -first - float(i) / 7;
+  }
+  OptimizerTensors tensors() const {
+    Range range = store.range();
+    auto part = [&](int64_t i) { return trained.view(i * 256, {range.size()}, DType::f32); };
+    return {range, part(0), part(1), part(2), frozen.view(0, {store.frozen_range().size()}, DType::f32)};
+  }
+  ParameterStore store;
+  Buffer trained, frozen;
+  RunState state;
+};
+
+TEST(Checkpoint, WhatIsFrozenIsInTheWeightsAndHasNoMoments) {
+  TempFolder folder;
+  HalfFrozen saved(1), loaded(100);
+  Path path = save_checkpoint(folder.path(), 1, saved.state, saved.store, saved.tensors(), false);
+  auto names = [&](const char* file) {
+    SafetensorsFile tensors(path / file);
+    std::vector<std::string> found;
+    for (const auto& tensor : tensors.tensors()) found.push_back(tensor.name);
+    return found;
+  };
+  EXPECT_THAT(names("weights.safetensors"), testing::UnorderedElementsAre("tower.weight", "head.weight"));
+  EXPECT_THAT(names("adam_m.safetensors"), ElementsAre("head.weight"));
+  EXPECT_THAT(names("adam_v.safetensors"), ElementsAre("head.weight"));
+  load_checkpoint(path, loaded.store, loaded.tensors());
+  EXPECT_EQ(std::memcmp(saved.frozen.data(), loaded.frozen.data(), 15 * sizeof(float)), 0);
+  EXPECT_EQ(std::memcmp(saved.tensors().master.data, loaded.tensors().master.data, 7 * sizeof(float)), 0);
 }
 
 TEST(Checkpoint, KeepsTheLastOnesAndTheBest) {
