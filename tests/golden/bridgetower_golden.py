@@ -59,6 +59,7 @@ SHAPES = {
 
 def set_realistic_weights(model):
     """Weights of the scale that training leaves, equal for equal names, exact in bfloat16."""
+    deep = model.config.text_config.num_hidden_layers > 3  # where random attention would make all tokens alike
     for name, p in model.named_parameters():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         noise = torch.randn(p.shape, generator=generator)
@@ -71,7 +72,8 @@ def set_realistic_weights(model):
         elif "embedding" in name and "patch" not in name:
             value = 0.5 * noise
         else:
-            value = noise * (2.0 if "mlm_score.decoder" in name else 1.2) / math.sqrt(p[0].numel())
+            gain = 2.0 if "mlm_score.decoder" in name else 0.3 if deep and "attention.output.dense" in name else 1.2
+            value = noise * gain / math.sqrt(p[0].numel())
         p.data.copy_(value.bfloat16())
 
 
@@ -122,7 +124,8 @@ def train(head, model, data, lr, weight_decay, steps):
         loss = run(head, model, data, step % len(data["images"])).loss
         optimizer.zero_grad()
         loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP).item())
+        norms.append(math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters() if p.grad is not None)))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         losses.append(loss.item())
         optimizer.step()
         schedule.step()
@@ -137,8 +140,8 @@ def sampled(gradient):
 
 def outputs(head, out, data):
     if head == "mlm":
-        return {"mlm_logits": out.logits[data["masked_labels"][0] != -100]}
-    return {f"{head}_logits": out.logits}
+        return {"mlm_logits": out.logits.detach()[data["masked_labels"][0] != -100]}
+    return {f"{head}_logits": out.logits.detach()}
 
 
 def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, double=True):  # double: the steps too
