@@ -228,9 +228,13 @@ TEST_F(ImageTextCommands, EvalSaysAccuracyOrRecall) {
   EXPECT_THAT(matching.out,
               AllOf(HasSubstr("images with texts of "), HasSubstr("eval_loss "), HasSubstr("eval_accuracy ")));
   std::vector<std::string> recalls;
+  size_t texts = 0;
+  for (const auto& row : json_lines(held_out())) texts += row["captions"].size();
   for (int n : {1, 2}) {
     Result retrieval = ranks(n, "eval " + itc() + " --data.eval " + held_out());
     ASSERT_EQ(retrieval.code, 0) << retrieval.err;
+    EXPECT_THAT(retrieval.out, HasSubstr(", " + std::to_string(texts) + " images with texts of "))
+        << "every text counts";
     std::string found;
     for (const char* way : {"text_to_image", "image_to_text"})
       for (const char* k : {"1", "5", "10"}) {

@@ -111,6 +111,7 @@ TEST_F(ImageTextRun, AFrozenTowerComesOutAsItWentIn) {
     std::string name = std::string("frozen-") + precision;
     EXPECT_THROW(train(name, 2, settings + Settings{{"fault.kind", "throw"}, {"fault.step", "3"}}), Error);
     Path run = train(name, 2, settings + Settings{{"run.resume", "auto"}});  // what is frozen survives a resume too
+    EXPECT_TRUE(weights(run) == weights(train(name + "-whole", 2, settings))) << precision;
     Tensors after(run / "model");
     ASSERT_EQ(before.items.size(), after.items.size());
     size_t frozen = 0, moved = 0;
