@@ -81,6 +81,7 @@ struct Tokenizer::State {
     };
     bos = id("<s>"), pad = id("<pad>"), eos = id("</s>"), unk = id("<unk>"), mask = id("<mask>");
     for (const AddedToken& t : f.added) {
+      expect(t.id >= 0 && size_t(t.id) < spelling.size(), "added tokens are in the vocabulary");
       special[size_t(t.id)] = t.special;
       spelling[size_t(t.id)] = t.text;
     }

@@ -1,6 +1,7 @@
 // tokenizer.json, the format of the tokenizers library: everything in one file, and many kinds of tokenizers. Only
 // RoBERTa's is read; a part that would tokenize differently is refused by its name.
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "core/base/check.hpp"
 #include "data/tokenizer_files.hpp"
@@ -73,9 +74,12 @@ void read_added(const json& document, const std::string& where, TokenizerFiles& 
   if (added == document.end() || !added->is_array())
     fail_input(fmt::format("{}: expected a list \"added_tokens\"", where));
   json as_vocabulary = json::object();
+  std::unordered_set<std::string> seen;
   for (const json& object : *added) {
     std::string place = fmt::format("{}: added_tokens[{}]", where, files.added.size());
     AddedToken token = read_added_token(object, place);
+    if (!seen.insert(token.text).second)
+      fail_input(fmt::format("{}: {} is there already; expected each added token once", place, shown(token.text)));
     int64_t id = json_value<int64_t>(object, "id", -1, place);
     auto known = files.vocabulary.find(token.text);
     if (known != files.vocabulary.end() && known->second != id)

@@ -108,6 +108,21 @@ TEST(TokenizerErrors, TokenizerJsonOfAnotherKind) {
   EXPECT_THAT(set("/added_tokens/0/id", 9), HasSubstr("\"<s>\" has id 9 here and 0 in the vocabulary"));
 }
 
+TEST(TokenizerErrors, AddedTokensThatCannotBePlaced) {
+  auto with = [](const char* token, const std::vector<int64_t>& ids) {
+    return error_with_document([&](json& d) {
+      for (int64_t id : ids) d["added_tokens"].push_back({{"content", token}, {"id", id}, {"special", true}});
+    });
+  };
+  EXPECT_EQ(with("<new>", {999}), "no error");
+  EXPECT_THAT(with("<new>", {2'000'000'000, 999}),
+              HasSubstr("added_tokens[8]: \"<new>\" is there already; expected each added token once"));
+  EXPECT_THAT(with("<new>", {999, 999}), HasSubstr("\"<new>\" is there already"));
+  EXPECT_THAT(with("<s>", {0}), HasSubstr("\"<s>\" is there already"));
+  for (int64_t id : {-1L, 1L << 24, 2'000'000'000L, (1L << 32) + 999, INT64_MAX})
+    EXPECT_THAT(with("<new>", {id}), HasSubstr("\"<new>\": expected an id from 0 to 16777215, found"));
+}
+
 TEST(TokenizerErrors, ConfigOfAnotherTokenizer) {
   auto with = [](const char* name, const json& object) { return error_with(name, object.dump()); };
   EXPECT_THAT(with("tokenizer_config.json", {{"tokenizer_class", "BertTokenizer"}}),
