@@ -25,13 +25,13 @@ void BridgeTowerConfig::validate() const {
     if (!(value >= low && value < high))
       fail_config(fmt::format("model.{}: expected a number in [{}, {}), found {}", name, low, high, value));
   };
-  constexpr int64_t kWidth = 1 << 16, kDepth = 1024;
+  constexpr int64_t kWidth = 1 << 16, kDepth = 1024, kPositions = 1 << 16;  // data counts a text's tokens in 16 bits
   within("text_config.hidden_size", text.hidden_size, 1, kWidth);
   within("text_config.num_hidden_layers", text.num_hidden_layers, 1, kDepth);
   within("text_config.num_attention_heads", text.num_attention_heads, 1, text.hidden_size);
   within("text_config.intermediate_size", text.intermediate_size, 1, 1 << 20);
   within("text_config.vocab_size", text.vocab_size, 3, 1 << 24);
-  within("text_config.max_position_embeddings", text.max_position_embeddings, 4, 1 << 20);
+  within("text_config.max_position_embeddings", text.max_position_embeddings, 4, kPositions);
   within("text_config.type_vocab_size", text.type_vocab_size, 1, 1024);
   within("text_config.pad_token_id", text.pad_token_id, 0, text.vocab_size - 1);
   within("text_config.bos_token_id", text.bos_token_id, 0, text.vocab_size - 1);
@@ -41,6 +41,11 @@ void BridgeTowerConfig::validate() const {
   within("vision_config.patch_size", vision.patch_size, 1, 1024);
   within("vision_config.image_size", vision.image_size, vision.patch_size, 8192);
   within("contrastive_hidden_size", contrastive_hidden_size, 1, kWidth);
+  if (longest_text() < 2)  // <s> </s>
+    fail_config(
+        fmt::format("model.text_config.max_position_embeddings: expected at least {} (pad_token_id = {}, "
+                    "and texts begin right after its position), found {}",
+                    text.pad_token_id + 3, text.pad_token_id, text.max_position_embeddings));
   if (text.hidden_size % text.num_attention_heads)
     fail_config(fmt::format("model.text_config.hidden_size: expected a multiple of num_attention_heads ({}), found {}",
                             text.num_attention_heads, text.hidden_size));

@@ -65,7 +65,8 @@ struct BridgeTowerConfig {
   int64_t grid() const { return vision.image_size / vision.patch_size; }
   int64_t image_tokens() const { return grid() * grid() + 1; }
   int64_t vision_heads() const { return vision.hidden_size / 64; }
-  int64_t longest_text() const { return text.max_position_embeddings - 2; }         // tokens, the special ones included
+  // In tokens, the special ones included; the first of them stands at position pad_token_id + 1.
+  int64_t longest_text() const { return text.max_position_embeddings - text.pad_token_id - 1; }
   int64_t split() const { return text.num_hidden_layers - num_hidden_layers + 1; }  // tower layers before the bridges
   // Throws a configuration error that names the field, what was expected and what was found.
   void validate() const;

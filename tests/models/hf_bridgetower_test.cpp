@@ -92,12 +92,25 @@ TEST(BridgeTowerHfConfig, RefusesWhatItCannotHonour) {
       {R"(,"text_config":{"hidden_act":"silu"})", "silu"},
       {R"(,"text_config":{"vocab_size":"many"})", "text_config: vocab_size: expected a whole number, found \"many\""},
       {R"(,"text_config":[])", "text_config: expected an object"},
+      {R"(,"text_config":{"max_position_embeddings":65537})",
+       "max_position_embeddings: expected a number from 4 to 65536, found 65537"},
+      {R"(,"text_config":{"pad_token_id":50265})", "pad_token_id: expected a number from 0 to 50264, found 50265"},
+      {R"(,"text_config":{"pad_token_id":-1})", "pad_token_id: expected a number from 0"},
+      {R"(,"text_config":{"pad_token_id":512})", "max_position_embeddings: expected at least 515 (pad_token_id = 512"},
       {R"(,"link_tower_type":"gate")", "gate"},
       {R"(,"hidden_size":512)", "hidden_size"},
   };
   for (const auto& [fields, message] : cases)
     EXPECT_THAT(message_of([&, fields = fields] { parse(fields); }),
                 AllOf(HasSubstr("config.json: "), HasSubstr(message)));
+}
+
+TEST(BridgeTowerHfConfig, TheLongestTextEndsAtTheLastPosition) {
+  auto longest = [](const char* text) { return bridgetower(parse(text)).longest_text(); };
+  EXPECT_EQ(longest(""), 512);
+  EXPECT_EQ(longest(R"(,"text_config":{"pad_token_id":0})"), 513);
+  EXPECT_EQ(longest(R"(,"text_config":{"pad_token_id":511})"), 2);
+  EXPECT_EQ(longest(R"(,"text_config":{"pad_token_id":0,"max_position_embeddings":65536})"), 65535);
 }
 
 // The tensors of a store as bridgetower_layout.py counts them: "name with * for the layer [shape]" -> how many.
