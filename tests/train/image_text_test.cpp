@@ -212,6 +212,20 @@ TEST(ImageText, MaskedTokensOfAStepAllWeighTheSame) {
   });
 }
 
+TEST(ImageText, RecomputationAndFrozenTowersTakeLessMemory) {
+  auto plan = [](const Settings& more) {
+    Config config = config_of(tiny_bridgetower() + Settings{{"task.name", "itm, itc"}} + more);
+    return plan_memory(task_maker(resolve_model(config, {}), config, 1), step_shape(config, true));
+  };
+  const MemoryPlan plain = plan({}), again = plan({{"train.recompute", "true"}}),
+                   frozen = plan({{"task.freeze", "text"}});
+  EXPECT_LT(again.kept, plain.kept * 3 / 4);
+  EXPECT_EQ(again.gradients, plain.gradients);
+  EXPECT_LT(frozen.kept, plain.kept);
+  EXPECT_LT(frozen.gradients, plain.gradients);
+  EXPECT_LT(frozen.optimizer, plain.optimizer);
+}
+
 TEST(ImageText, ExecutedWorkIsNeverMoreThanTheNominal) {
   for (const char* name : {"itm", "itc", "mlm", "itm:1, mlm:1, itc:0.5"})
     for (const char* freeze : {"", "text, vision"}) {

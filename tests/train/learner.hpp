@@ -42,9 +42,8 @@ struct Learner {
       : config(config_of(tiny_bridgetower() + settings)),
         data(open_data(config, resolve_task(config)).train),
         source(resolve_model(config, {})),
-        texts(measure_texts(config, source, data, comm)),
+        texts(fit_to_texts(source, config, {data}, comm)[0]),
         work(Device::cpu(), 64 << 20, dtype) {
-    source.text_tokens = longest_batch(config, source, {texts});
     task = task_maker(source, config, comm.size(), &comm)();
     task->parameters().materialize(Device::cpu(), dtype, true);
     task->parameters().initialize(7);
