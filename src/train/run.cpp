@@ -9,6 +9,7 @@
 #include "core/base/log.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_export.hpp"
+#include "train/agreement.hpp"
 #include "train/checkpoint.hpp"
 #include "train/engine.hpp"
 #include "train/evaluate.hpp"
@@ -74,6 +75,7 @@ TrainEval open_checked_data(const Config& config, Communicator& comm) {
 ModelSource measured_source(const Config& config, const TrainEval& data, TextSizes& train, TextSizes& eval,
                             Communicator& comm) {
   ModelSource source = resolve_model(config, data.train->classes());
+  agree_on_model(source, comm);
   if (!source.tokenizer) return source;
   train = measure_texts(config, source, data.train, comm);
   eval = measure_texts(config, source, data.eval, comm);

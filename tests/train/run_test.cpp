@@ -67,6 +67,13 @@ TEST_F(RunTest, AResumedRunIsTheUninterruptedRun) {
   }
 }
 
+TEST_F(RunTest, RanksThatReadOtherModelFilesAreRefused) {
+  auto run = [&](Communicator& comm) {
+    run_training(config_for("apart", {{"model.layer_norm_eps", comm.rank() == 1 ? "1e-5" : "1e-6"}}), comm, {});
+  };
+  EXPECT_EQ(0u, message_of([&] { run_ranks(3, run); }).find("rank 1 found another config.json than rank 0"));
+}
+
 TEST_F(RunTest, AStopIsAgreedUponAndSaved) {
   request_stop();
   Path folder = train("stopped", 2, kDropout, Exit::preempted);

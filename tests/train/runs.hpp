@@ -52,15 +52,18 @@ class Runs : public testing::Test {
   // Runs into folder `name`; returns it. Later settings beat earlier ones.
   Path train(const std::string& name, int ranks, const Settings& settings, Exit expected = Exit::ok,
              const Accepted& accepted = {}) {
+    Config config = config_for(name, settings);
+    run_ranks(ranks, [&](Communicator& comm) { EXPECT_EQ(expected, run_training(config, comm, accepted)); });
+    return config.run.output;
+  }
+  Config config_for(const std::string& name, const Settings& settings) {
     Path folder = runs_ / name;
-    Config config = config_of(
+    make_folders(folder);
+    return config_of(
         model_ +
         Settings{
             {"run.output", folder.string()}, {"data.workers", "0"}, {"run.log_every", "1"}, {"train.steps", "12"}} +
         settings);
-    make_folders(folder);
-    run_ranks(ranks, [&](Communicator& comm) { EXPECT_EQ(expected, run_training(config, comm, accepted)); });
-    return folder;
   }
   // What a resume of a run of two ranks with `settings` and `change` says.
   std::string refused(const std::string& name, const Settings& settings, const Settings& change) {
