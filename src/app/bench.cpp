@@ -144,8 +144,7 @@ BenchSubject::BenchSubject(const Config& given, Communicator& comm) : config(giv
                                          !classifies);
   if (classifies && data->classes().size() != vit(source.config).labels.size())
     source = resolve_model(config, data->classes());
-  texts = measure_texts(config, source, data, comm);
-  if (texts) source.text_tokens = longest_batch(config, source, {texts});
+  texts = fit_to_texts(source, config, {data}, comm)[0];
 }
 
 const Command bench_command = {

@@ -12,8 +12,7 @@ Exit run(const Invocation& call) {
   DatasetPtr data =
       open_eval_data(config, source.choice, classifies ? vit(source.config).labels : std::vector<std::string>{});
   if (data->size() == 0) fail_input(fmt::format("data.eval = {}: no images to evaluate", config.data.eval));
-  TextSizes texts = measure_texts(config, source, data, call.comm);
-  if (texts) source.text_tokens = longest_batch(config, source, {texts});
+  TextSizes texts = fit_to_texts(source, config, {data}, call.comm)[0];
 
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));

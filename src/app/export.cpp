@@ -10,11 +10,6 @@
 namespace viaduct::app {
 namespace {
 
-// Beside config.json and the weights; see ModelSource::more_files().
-const std::vector<std::string> kFiles = {
-    "preprocessor_config.json", "vocab.json",       "merges.txt", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json",  "added_tokens.json"};
-
 // A checkpoint folder, or of a run folder the newest one that is whole.
 Checkpoint find_checkpoint(const Path& source) {
   if (std::filesystem::exists(source / "manifest.json")) return open_checkpoint(source);
@@ -26,7 +21,7 @@ Checkpoint find_checkpoint(const Path& source) {
 // The model with the heads that the run trained.
 std::unique_ptr<Task> untrained_task(const ModelConfig& model, const RunState& state) {
   Config config;
-  if (state.has("task")) set(config, "task.name", state.text("task"), "checkpoint");
+  set(config, "task.name", state.text("task.name"), "checkpoint");
   ModelSource source{.config = model, .choice = choose_task(config)};
   return task_maker(source, config, 1)();
 }
@@ -47,10 +42,7 @@ Exit run(const Invocation& call) {
   load_checkpoint(checkpoint.path, store, {.range = store.range(), .master = values, .frozen = frozen});
   std::vector<ValuePart> parts{{store.range(), values}};
   if (frozen) parts.push_back({store.frozen_range(), frozen});
-  std::map<std::string, std::string> files;
-  for (const std::string& name : kFiles)
-    if (checkpoint.state.has(name)) files[name] = checkpoint.state.text(name);
-  export_model(destination, config, parse_architecture(json, where), store, parts, files);
+  export_model(destination, config, parse_architecture(json, where), store, parts, checkpoint.state.texts(kModelFile));
   log::info("step {} of {}: model in {}", checkpoint.step, call.subjects[0], destination.string());
   return Exit::ok;
 }

@@ -42,9 +42,7 @@ Exit run(const Invocation& call) {
   ModelSource source = resolve_model(config, classes, given ? Tokens::needed : Tokens::not_needed);
   if (given && !choice.classifies()) {
     TrainEval data = open_data(config, choice);
-    source.text_tokens = longest_batch(
-        config, source,
-        {measure_texts(config, source, data.train, call.comm), measure_texts(config, source, data.eval, call.comm)});
+    fit_to_texts(source, config, {data.train, data.eval}, call.comm);
   }
   settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
   if (call.world.rank != 0) return Exit::ok;

@@ -48,8 +48,7 @@ Exit run(const Invocation& call) {
   DatasetPtr data = open_input(call, choice);
   settle(call);
   ModelSource source = resolve_model(config, {});
-  TextSizes texts = measure_texts(config, source, data, call.comm);
-  if (texts) source.text_tokens = longest_batch(config, source, {texts});
+  TextSizes texts = fit_to_texts(source, config, {data}, call.comm)[0];
   for (const std::string& path : {config.predict.page, config.predict.embeddings})
     if (!path.empty() && call.world.rank == 0) make_place_for(path);  // before the work is done
   OrderedOutput output(config.predict.output, call.comm);

@@ -127,7 +127,7 @@ void show_pairs(const PredictSection& wanted, const Dataset& data, const std::st
   std::string line;
   for (int64_t i = 0; i < data.size() && pairs.size() < kShownPairs && std::getline(lines, line); ++i) {
     Json object = Json::parse(line);
-    if (!object.contains("score")) continue;
+    if (!object.contains("score") || !object["score"].is_number()) continue;  // unreadable, or not finite
     ScoredPair pair{.image = object["image"], .text = object["text"], .score = object["score"]};
     if (data.has_labels()) pair.match = data.label(i) == 1;
     if (pairs.empty() || pairs.back().image != pair.image) pair.file = data.read(i);

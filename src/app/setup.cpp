@@ -22,7 +22,8 @@ ThreadShare settle(const Invocation& call) {
 namespace {
 
 // What a run was trained with and its model folder does not say.
-constexpr const char* kKeptKeys[] = {"task.name", "data.image_pipeline", "data.max_text_length"};
+constexpr const char* kKeptKeys[] = {"task.name", "data.image_pipeline", "data.max_text_length", "train.batch_size",
+                                     "train.seed"};  // the last two decide contrastive losses and drawn pairs
 
 void take_from_run(Config& config) {
   Path path = Path(config.model.pretrained) / "config.cfg";

@@ -10,7 +10,7 @@ namespace viaduct::app {
 ThreadShare settle(const Invocation&);
 
 // The config with model.pretrained from the command's first subject, if there is one. Of a run folder also the task, the
-// image pipeline and the length of texts hold, unless they are given.
+// image pipeline, the length of texts, the batch size and the seed hold, unless they are given.
 Config with_model(const Invocation&, const std::string& command);
 
 }  // namespace viaduct::app

@@ -77,8 +77,10 @@ struct DataSection {
   template <class V>
   void fields(V&& v) {
     v("train", train, rule::text(),
-      "training images: a folder per class, or a folder with labels.csv (file, label, split)");
-    v("eval", eval, rule::text(), "held-out images: a folder as above, or a fraction of data.train such as 0.1");
+      "training images: a folder per class, or one with labels.csv (file, label, split); with texts: a .jsonl file, or "
+      "a "
+      "folder with captions.jsonl, metadata.jsonl or pairs.jsonl");
+    v("eval", eval, rule::text(), "held-out images: as above, or a fraction of data.train such as 0.1");
     v("image_size", image_size, rule::at_least_or(1, {{"model", 0}}, rule::kSome), "side in pixels");
     v("image_pipeline", image_pipeline, rule::choice({"hf", "torchvision"}), "whose resize and rounding to reproduce");
     v("workers", workers, rule::at_least_or(0, {{"auto", -1}}, rule::kSome),
@@ -86,7 +88,8 @@ struct DataSection {
     v("augment", augment, rule::choice({"auto", "default", "none"}),
       "default: random-resized-crop and flip, in training only; auto: that, but none for images with texts, which may "
       "speak of places");
-    v("shuffle", shuffle, rule::text(), "a new order every epoch; false: byte order of the paths");
+    v("shuffle", shuffle, rule::text(),
+      "a new order every epoch; false: byte order of the paths, or the order of the file");
     v("max_quarantined", max_quarantined, rule::at_least_or(0, {{"auto", -1}}),
       "unreadable images that a rank replaces before it stops; auto: 1 %, at least 10");
     v("tokenizer", tokenizer, rule::text(),
@@ -169,8 +172,10 @@ struct RunSection {
     v("checkpoint_every", checkpoint_every, rule::at_least_or(1, {{"epoch", 0}, {"never", -1}}),
       "steps between checkpoints");
     v("keep_last", keep_last, rule::at_least(1), "checkpoints kept");
-    v("best", best, rule::choice({"none", "eval_loss", "eval_accuracy"}),
-      "metric by which best/ is kept beside model/");
+    v("best", best,
+      rule::choice(
+          {"none", "eval_loss", "eval_accuracy", "eval_image_to_text_recall@1", "eval_text_to_image_recall@1"}),
+      "metric by which best/ is kept beside model/; accuracy is of classification, itm and mlm, recall of itc");
     v("resume", resume, rule::text(),
       "none, auto (the newest whole checkpoint in run.output, if any), or a checkpoint folder");
   }

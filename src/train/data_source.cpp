@@ -25,7 +25,7 @@ DatasetPtr usable_pairs(DatasetPtr data, const TaskChoice& choice) {
 // Recall is over every text of an image.
 DatasetPtr texts_to_evaluate(DatasetPtr data, const TaskChoice& choice) {
   data = usable_pairs(std::move(data), choice);
-  return data && choice.itc > 0 && choice.itm == 0 && choice.mlm == 0 ? each_text(data) : data;
+  return data && choice.itc > 0 ? each_text(data) : data;
 }
 
 Augment augment_of(const Config& config, Pass pass, bool with_text) {
@@ -57,10 +57,11 @@ DatasetPtr open_eval_data(const Config& config, const TaskChoice& choice, const 
   return data;
 }
 
-TextSizes measure_texts(const Config& config, const ModelSource& source, const DatasetPtr& data, Communicator& comm) {
-  if (!source.tokenizer || !data) return nullptr;
-  auto mine = text_sizes(*data, *source.tokenizer, source.max_text_length(config),
-                         split_evenly(data->size(), comm.rank(), comm.size()), omp_get_max_threads());
+namespace {
+
+TextSizes measure_texts(const Config& config, const ModelSource& source, const Dataset& data, Communicator& comm) {
+  auto mine = text_sizes(data, *source.tokenizer, source.max_text_length(config),
+                         split_evenly(data.size(), comm.rank(), comm.size()), omp_get_max_threads());
   auto all = std::make_shared<std::vector<TextSize>>();
   std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(TextSize));
   for (const std::string& part : comm.all_gather_text(bytes)) {
@@ -71,14 +72,22 @@ TextSizes measure_texts(const Config& config, const ModelSource& source, const D
   return all;
 }
 
-int64_t longest_batch(const Config& config, const ModelSource& source, const std::vector<TextSizes>& all) {
+}  // namespace
+
+std::vector<TextSizes> fit_to_texts(ModelSource& source, const Config& config, const std::vector<DatasetPtr>& datasets,
+                                    Communicator& comm) {
+  std::vector<TextSizes> all(datasets.size());
+  if (!source.tokenizer) return all;
   const int64_t most = source.max_text_length(config);
-  if (config.data.padding == "max_length") return most;
   int64_t longest = 0;
-  for (const TextSizes& sizes : all)
-    if (sizes)
-      for (TextSize size : *sizes) longest = std::max<int64_t>(longest, size.tokens);
-  return longest > 0 ? std::min(most, align_up(longest, TextOptions{}.round_to)) : most;
+  for (size_t i = 0; i < datasets.size(); ++i) {
+    if (!datasets[i]) continue;
+    all[i] = measure_texts(config, source, *datasets[i], comm);
+    for (TextSize size : *all[i]) longest = std::max<int64_t>(longest, size.tokens);
+  }
+  const bool fixed = longest == 0 || config.data.padding == "max_length";
+  source.text_tokens = fixed ? most : std::min(most, align_up(longest, TextOptions{}.round_to));
+  return all;
 }
 
 int loader_workers(const Config& config) {

@@ -12,11 +12,11 @@ TrainEval open_data(const Config&, const TaskChoice&);
 // classifier.
 DatasetPtr open_eval_data(const Config&, const TaskChoice&, const std::vector<std::string>& labels);
 
-// Collective: the ranks share the work of counting the tokens of every text. Null without a tokenizer or data.
+// The token counts of every text of a dataset, in order; null where there are no texts.
 using TextSizes = std::shared_ptr<const std::vector<TextSize>>;
-TextSizes measure_texts(const Config&, const ModelSource&, const DatasetPtr&, Communicator&);
-// Tokens of the longest batch that texts of these sizes can give.
-int64_t longest_batch(const Config&, const ModelSource&, const std::vector<TextSizes>&);
+// Collective, the ranks share the work: measures the texts of the datasets, any of which may be null, and makes
+// source.text_tokens the padded length of the longest batch that they can give. A model without texts stays as it is.
+std::vector<TextSizes> fit_to_texts(ModelSource& source, const Config&, const std::vector<DatasetPtr>&, Communicator&);
 
 int loader_workers(const Config&);  // data.workers, or what suits the threads of this rank
 // Of this rank.

@@ -259,10 +259,18 @@ Tensor ImageTextTask::predict(Ctx& ctx, const Batch& batch) {
 
 void ImageTextTask::infer(Ctx& ctx, const Batch& batch) {
   const TaskChoice& choice = options_.choice;
-  if (choice.itm > 0) model_.itm(ctx, nullptr, matched(batch), nullptr);
-  if (choice.itc > 0) model_.itc(ctx, nullptr, matched(batch), nullptr);
-  if (choice.mlm > 0)
+  if (choice.itm > 0) {
+    auto scope = ctx.arena.scope("itm");
+    model_.itm(ctx, nullptr, matched(batch), nullptr);
+  }
+  if (choice.itc > 0) {
+    auto scope = ctx.arena.scope("itc");
+    model_.itc(ctx, nullptr, matched(batch), nullptr);
+  }
+  if (choice.mlm > 0) {
+    auto scope = ctx.arena.scope("mlm");
     model_.mlm(ctx, nullptr, {batch.pixels, batch.masked_ids, batch.text.mask}, batch.masked_labels, nullptr);
+  }
 }
 
 Batch ImageTextTask::blank_batch(Device device, int64_t samples) const {

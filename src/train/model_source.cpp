@@ -66,23 +66,21 @@ TokenizerPtr load_tokenizer(const Config& config, const ModelSource& source) {
         fmt::format("{}: expected vocab.json and merges.txt, or tokenizer.json, found neither; set "
                     "data.tokenizer to the folder that has them",
                     folder));
-  TokenizerPtr tokenizer = Tokenizer::load(folder);
-  const auto& text = bridgetower(source.config).text;
-  if (tokenizer->vocab_size() > text.vocab_size)
-    fail_config(fmt::format("the tokenizer in {} has {} tokens, the model text_config.vocab_size = {}", folder,
-                            tokenizer->vocab_size(), text.vocab_size));
-  if (tokenizer->pad() != text.pad_token_id)
-    fail_config(fmt::format("the tokenizer in {} pads with id {}, the model with text_config.pad_token_id = {}", folder,
-                            tokenizer->pad(), text.pad_token_id));
-  return tokenizer;
+  return Tokenizer::load(folder);
 }
 
 // A model from random weights has as many embeddings as its tokenizer has tokens, unless told otherwise.
 void fit_vocabulary(const Config& config, ModelSource& source) {
-  if (!source.folder.empty() || config.data.tokenizer.empty()) return;
-  if (config.model.overrides.contains("text_config.vocab_size")) return;
   auto& text = std::get<BridgeTowerConfig>(source.config).text;
-  text.vocab_size = Tokenizer::load(config.data.tokenizer)->vocab_size();
+  const bool free = source.folder.empty() && !config.model.overrides.contains("text_config.vocab_size");
+  if (free) text.vocab_size = source.tokenizer->vocab_size();
+  const std::string& folder = config.data.tokenizer.empty() ? source.folder : config.data.tokenizer;
+  if (source.tokenizer->vocab_size() > text.vocab_size)
+    fail_config(fmt::format("the tokenizer in {} has {} tokens, the model text_config.vocab_size = {}", folder,
+                            source.tokenizer->vocab_size(), text.vocab_size));
+  if (source.tokenizer->pad() != text.pad_token_id)
+    fail_config(fmt::format("the tokenizer in {} pads with id {}, the model with text_config.pad_token_id = {}", folder,
+                            source.tokenizer->pad(), text.pad_token_id));
 }
 
 }  // namespace
@@ -155,8 +153,10 @@ ModelSource resolve_model(const Config& given, const std::vector<std::string>& c
   source.processor.pipeline = image_pipeline_named(config.data.image_pipeline);
   if (!classes.empty() && !is_bridgetower(source.config)) std::get<VitConfig>(source.config).labels = classes;
   if (is_bridgetower(source.config)) {
-    fit_vocabulary(config, source);
-    if (tokens == Tokens::needed || !config.data.tokenizer.empty()) source.tokenizer = load_tokenizer(config, source);
+    if (tokens == Tokens::needed || !config.data.tokenizer.empty()) {
+      source.tokenizer = load_tokenizer(config, source);
+      fit_vocabulary(config, source);
+    }
     source.text_tokens = source.max_text_length(config);
   }
   validate(source.config);

@@ -31,6 +31,10 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   MemoryPlan plan;
   Metrics unused;
   task->evaluate(work.ctx, batch, unused);
+  if (!shape.training) {
+    auto scope = work.arena.scope("infer");
+    task->infer(work.ctx, batch);
+  }
   if (shape.training) {
     work.ctx.training = true;
     SilentSink sink(store);

@@ -1,5 +1,6 @@
 #include "train/resume.hpp"
 
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "core/base/check.hpp"
@@ -17,6 +18,22 @@ std::string difference(const std::string& saved, const std::string& mine, const 
   nlohmann::json::json_pointer at(steps[0].at("path").get<std::string>());
   auto text = [&](const nlohmann::json& json) { return json.contains(at) ? json.at(at).dump() : "nothing"; };
   return fmt::format("{}{} = {} and would go on with {}", name, at.to_string(), text(a), text(b));
+}
+
+// config.json and the processor's settings by value, the tokenizer's files by their text.
+void compare_files(const RunState& saved, const RunState& mine, const std::string& where,
+                   const std::function<void(const std::string&)>& refuse) {
+  auto before = saved.texts(kModelFile), now = mine.texts(kModelFile);
+  before["config.json"] = saved.text("config.json"), now["config.json"] = mine.text("config.json");
+  for (const auto& [name, text] : now) {
+    if (!before.contains(name)) refuse("no " + name);
+    const bool settings = name == "config.json" || name == "preprocessor_config.json";
+    if (!settings && before[name] != text) refuse(fmt::format("another tokenizer: {} differs", name));
+    if (settings)
+      if (auto what = difference(before[name], text, name, where); !what.empty()) refuse(what);
+  }
+  for (const auto& [name, text] : before)
+    if (!now.contains(name)) refuse(fmt::format("another tokenizer: {}", name));
 }
 
 }  // namespace
@@ -58,25 +75,23 @@ void check_resumable(const Checkpoint& checkpoint, const RunState& mine) {
       refuse(fmt::format("{} = {} and would go on with {}", name, saved.integer(name), mine.integer(name)));
   if (saved.text("data") != mine.text("data"))
     refuse(fmt::format("data = {} and would go on with {}", saved.text("data"), mine.text("data")));
-  if (saved.has("image_pipeline") && saved.text("image_pipeline") != mine.text("image_pipeline"))
-    refuse(fmt::format("data.image_pipeline = {} and would go on with {}", saved.text("image_pipeline"),
-                       mine.text("image_pipeline")));
-  for (const char* name : {"task", "negatives", "itm_negatives", "freeze"}) {
-    bool known = saved.has(name) && mine.has(name);  // not of a classifier, nor by older versions
-    if (known && saved.text(name) != mine.text(name))
-      refuse(fmt::format("task.{} = {} and would go on with {}", name == std::string("task") ? "name" : name,
-                         saved.text(name), mine.text(name)));
-  }
-  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json"})
+  auto compare = [&](const char* name) {
     if (saved.has(name) != mine.has(name) || (saved.has(name) && saved.text(name) != mine.text(name)))
-      refuse(fmt::format("another tokenizer: {} differs", name));
-  if (saved.has("max_text_length") && mine.has("max_text_length") &&
-      saved.integer("max_text_length") != mine.integer("max_text_length"))
+      refuse(fmt::format("{} = {} and would go on with {}", name, saved.has(name) ? saved.text(name) : "nothing",
+                         mine.has(name) ? mine.text(name) : "nothing"));
+  };
+  for (const char* name :
+       {"task.name", "task.negatives", "task.itm_negatives", "task.freeze", "data.image_pipeline", "data.padding"})
+    compare(name);
+  if (mine.has("max_text_length") && saved.integer("max_text_length") != mine.integer("max_text_length"))
     refuse(fmt::format("texts of up to {} tokens and would go on with {}", saved.integer("max_text_length"),
                        mine.integer("max_text_length")));
-  for (const char* name : {"config.json", "preprocessor_config.json"})
-    if (auto what = difference(saved.text(name), mine.text(name), name, checkpoint.path / "state.json"); !what.empty())
-      refuse(what);
+  if (mine.has("negatives") && saved.integer("negatives") != mine.integer("negatives"))
+    refuse(
+        fmt::format("{} pairs to tell apart in a pass, which decides the contrastive loss, and would go on with {}: "
+                    "train.batch_size (and with task.negatives = global the number of ranks) must stay",
+                    saved.integer("negatives"), mine.integer("negatives")));
+  compare_files(saved, mine, checkpoint.path / "state.json", refuse);
 }
 
 }  // namespace viaduct

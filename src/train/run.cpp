@@ -38,6 +38,7 @@ class Run {
   bool evaluation_owed() const;
   TrainerOptions trainer_options() const;
   void resume_from(const Checkpoint&);
+  int64_t competing_pairs() const;
   RunState state(int64_t step) const;
   std::map<std::string, double> evaluate_at(int64_t step);
   std::string save(int64_t step, bool is_best);
@@ -67,6 +68,7 @@ class Run {
 TrainEval open_checked_data(const Config& config, Communicator& comm) {
   TrainEval data = open_data(config, resolve_task(config));
   if (data.train->size() == 0) fail_input(config.data.train + ": no training images");
+  if (data.eval && data.eval->size() == 0) fail_input(config.data.eval + ": no images to evaluate");
   agree_on_data(data, comm);
   return data;
 }
@@ -76,10 +78,8 @@ ModelSource measured_source(const Config& config, const TrainEval& data, TextSiz
                             Communicator& comm) {
   ModelSource source = resolve_model(config, data.train->classes());
   agree_on_model(source, comm);
-  if (!source.tokenizer) return source;
-  train = measure_texts(config, source, data.train, comm);
-  eval = measure_texts(config, source, data.eval, comm);
-  source.text_tokens = longest_batch(config, source, {train, eval});
+  auto sizes = fit_to_texts(source, config, {data.train, data.eval}, comm);
+  train = sizes[0], eval = sizes[1];
   return source;
 }
 
@@ -132,6 +132,11 @@ TrainerOptions Run::trainer_options() const {
           .schedule{config_.train.schedule, Schedule::warmup_from(config_.train.warmup, total_steps_), total_steps_}};
 }
 
+// Pairs that a contrastive loss tells apart: what a pass is decides the loss, not the step alone.
+int64_t Run::competing_pairs() const {
+  return config_.train.batch_size * (config_.task.negatives == "global" ? comm_.size() : 1);
+}
+
 // What check_resumable compares, and what only goes on. The number of ranks is not among it.
 RunState Run::state(int64_t step) const {
   RunState s;
@@ -141,18 +146,20 @@ RunState Run::state(int64_t step) const {
   s.set("total_steps", total_steps_);
   s.set("seed", config_.train.seed);
   s.set("shuffle", int64_t(config_.data.shuffle));
-  s.set("image_pipeline", config_.data.image_pipeline);
+  s.set("data.image_pipeline", config_.data.image_pipeline);
   s.set("evaluated", evaluated_);
   if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
   // So that a checkpoint can be exported by itself.
   const ModelSource& source = engine_.source();
   s.set("config.json", model_config_json(source.config, source.architecture()));
-  for (const auto& [name, text] : source.more_files()) s.set(name, text);
-  s.set("task", config_.task.name);
+  for (const auto& [name, text] : source.more_files()) s.set(kModelFile + name, text);
+  s.set("task.name", source.choice.text());
   if (source.tokenizer) {
-    s.set("negatives", config_.task.negatives), s.set("itm_negatives", config_.task.itm_negatives);
-    s.set("freeze", config_.task.freeze), s.set("max_text_length", source.max_text_length(config_));
+    s.set("task.negatives", config_.task.negatives), s.set("task.itm_negatives", config_.task.itm_negatives);
+    s.set("task.freeze", frozen_towers(config_).names()), s.set("data.padding", config_.data.padding);
+    s.set("max_text_length", source.max_text_length(config_));
   }
+  if (source.choice.itc > 0) s.set("negatives", competing_pairs());
   return s;
 }
 
@@ -174,10 +181,7 @@ void Run::resume_from(const Checkpoint& checkpoint) {
 }
 
 std::map<std::string, double> Run::evaluate_at(int64_t step) {
-  if (eval_loader_)
-    eval_loader_->restart();
-  else
-    eval_loader_.emplace(data_.eval, loader_options(config_, Pass::evaluation, engine_.source(), eval_texts_, comm_));
+  if (eval_loader_->done()) eval_loader_->restart();  // it begins anew, unless this is the first time
   auto metrics = evaluate(engine_.task(), engine_.work(), *eval_loader_, comm_);
   evaluated_ = step, improved_ = false;
   if (config_.run.best != "none") {
@@ -254,7 +258,10 @@ Exit Run::run(const Accepted& accepted) {
                              inject_fault(config_.fault, comm_.rank(), step);
                            },
                        .stop_requested = stop_requested};
-  if (data_.eval && config_.train.eval_every >= 0) hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
+  if (data_.eval && config_.train.eval_every >= 0) {  // made now, so that what is wrong with the data is said now
+    eval_loader_.emplace(data_.eval, loader_options(config_, Pass::evaluation, engine_.source(), eval_texts_, comm_));
+    hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
+  }
 
   auto sync = make_grad_sync({.strategy = config_.parallel.strategy, .bucket_mb = config_.parallel.bucket_mb},
                              engine_.task().parameters(), comm_);

@@ -19,6 +19,14 @@ int64_t RunState::integer(const std::string& name) const { return get<int64_t>(n
 double RunState::number(const std::string& name) const { return get<double>(name); }
 const std::string& RunState::text(const std::string& name) const { return get<std::string>(name); }
 
+std::map<std::string, std::string> RunState::texts(const std::string& prefix) const {
+  std::map<std::string, std::string> found;
+  for (const auto& [name, value] : values_)
+    if (const std::string* text = std::get_if<std::string>(&value); text && name.starts_with(prefix))
+      found[name.substr(prefix.size())] = *text;
+  return found;
+}
+
 std::string RunState::json() const {
   auto json = nlohmann::json::object();
   for (const auto& [name, value] : values_) {

@@ -13,6 +13,8 @@ class RunState {
   using Value = std::variant<int64_t, double, std::string>;
   void set(const std::string& name, Value value) { values_[name] = std::move(value); }
   bool has(const std::string& name) const { return values_.contains(name); }
+  // Texts whose name begins so, under the rest of it.
+  std::map<std::string, std::string> texts(const std::string& prefix) const;
   int64_t integer(const std::string& name) const;  // an input error when absent or of another type
   double number(const std::string& name) const;
   const std::string& text(const std::string& name) const;
@@ -26,5 +28,8 @@ class RunState {
   const T& get(const std::string& name) const;
   std::map<std::string, Value> values_;
 };
+
+// Begins the names of a model folder's files; see ModelSource::more_files().
+inline const std::string kModelFile = "file ";
 
 }  // namespace viaduct

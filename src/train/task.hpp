@@ -25,7 +25,8 @@ class Task {
   virtual void conclude(std::map<std::string, double>&, Communicator&) {}
   // logits [B, classes]: a temporary of the enclosing scope.
   virtual Tensor predict(Ctx&, const Batch&) = 0;
-  // All that the published model computes for a batch: what a benchmark of inference runs.
+  // All that the published model computes for a batch: what a benchmark of inference runs. Leaves the arena as it was,
+  // but for a temporary of the enclosing scope.
   virtual void infer(Ctx& ctx, const Batch& batch) { predict(ctx, batch); }
 
   virtual Batch blank_batch(Device, int64_t samples) const = 0;  // the shapes that a batch has, for planning

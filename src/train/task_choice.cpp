@@ -41,6 +41,22 @@ double weight_of(const Config& config, const std::string& item, size_t colon) {
 
 }  // namespace
 
+std::string TaskChoice::text() const {
+  if (classifies()) return "classification";
+  std::string first_one, others;
+  for (auto [name, weight] : {std::pair{"itm", itm}, {"itc", itc}, {"mlm", mlm}})
+    if (weight > 0)
+      (name == first ? first_one : others) += fmt::format("{}{}:{}", name == first ? "" : ", ", name, weight);
+  return first_one + others;
+}
+
+std::string FrozenTowers::names() const {
+  std::string list;
+  for (auto [name, frozen] : {std::pair{"text", text}, {"vision", vision}, {"cross", cross}})
+    if (frozen) list += (list.empty() ? "" : ", ") + std::string(name);
+  return list;
+}
+
 TaskChoice choose_task(const Config& config) {
   const std::string& name = config.task.name;
   TaskChoice choice;
@@ -66,6 +82,12 @@ TaskChoice choose_task(const Config& config) {
     refuse(config, "task.itm_negatives", "hard", "needs itm and itc in task.name: itc says which texts are similar");
   if (config.task.negatives == "global" && choice.itc == 0)
     refuse(config, "task.negatives", "global", "needs itc in task.name");
+  const std::string& best = config.run.best;
+  const bool has_accuracy = choice.classifies() || choice.itm > 0 || (choice.mlm > 0 && choice.losses() == 1);
+  if (best == "eval_accuracy" && !has_accuracy)
+    refuse(config, "run.best", best, fmt::format("task.name = {} has no accuracy; use eval_loss", name));
+  if (best.find("recall") != best.npos && choice.itc == 0)
+    refuse(config, "run.best", best, "recall is measured with itc in task.name");
   if (choice.classifies() && !config.task.freeze.empty())
     refuse(config, "task.freeze", config.task.freeze, "only the towers of an image-text model can be frozen");
   return choice;

@@ -12,7 +12,8 @@ struct TaskChoice {
   double itm = 0, itc = 0, mlm = 0;
   bool classifies() const { return itm == 0 && itc == 0 && mlm == 0; }
   int losses() const { return (itm > 0) + (itc > 0) + (mlm > 0); }
-  std::string first;  // as it was named first: it gives the exported architecture and what predict does
+  std::string first;         // as it was named first: it gives the exported architecture and what predict does
+  std::string text() const;  // as task.name would say it, the same for every spelling
 };
 
 // Of task.name and the keys that go with it; a config error says what is wrong with them.
@@ -20,6 +21,7 @@ TaskChoice choose_task(const Config&);
 
 struct FrozenTowers {
   bool text = false, vision = false, cross = false;
+  std::string names() const;  // as task.freeze would say it, the same for every spelling
 };
 FrozenTowers frozen_towers(const Config&);  // task.freeze
 

@@ -136,12 +136,37 @@ TEST_F(ImageTextRun, AFrozenTowerComesOutAsItWentIn) {
   }
 }
 
+TEST_F(ImageTextRun, AResumeMaySpellTheTaskOtherwise) {
+  const Settings settings = kSum + Settings{{"train.batch_size", "4"}, {"task.freeze", "text,vision"}};
+  train("first", 1, settings + Settings{{"train.steps", "2"}});
+  const Settings other =
+      settings + Settings{{"train.steps", "2"}, {"task.freeze", "vision, text"}, {"run.resume", "auto"}};
+  EXPECT_NO_THROW(train("first", 1, other + task("itm, mlm:1.0, itc:0.5")));
+}
+
+// Before the first step, not after an epoch.
+TEST_F(ImageTextRun, WhatIsWrongWithTheEvaluationDataIsSaidAtOnce) {
+  write_bytes(runs_ / "one.jsonl", R"({"image": "a.jpg", "text": "a red circle"})"
+                                   "\n");
+  Path folder = runs_ / "run";
+  std::string message = message_of(
+      [&] {
+        train("run", 1, task("itm") + Settings{{"data.eval", (runs_ / "one.jsonl").string()}});
+      },
+      Exit::input);
+  EXPECT_THAT(message, HasSubstr("only one image"));
+  EXPECT_EQ(read_bytes(folder / "metrics.jsonl"), "");
+}
+
 TEST_F(ImageTextRun, AResumeWithAnotherTaskOrOtherTextsIsRefused) {
   const Settings settings = kSum + Settings{{"train.steps", "2"}, {"train.batch_size", "4"}};
   train("first", 2, settings);
   auto says = [&](const Settings& change) { return refused("first", settings, change); };
   EXPECT_THAT(says(task("itm:1, mlm:1, itc:1")),
-              HasSubstr("task.name = itm:1, mlm:1, itc:0.5 and would go on with itm:1, mlm:1, itc:1"));
+              HasSubstr("task.name = itm:1, itc:0.5, mlm:1 and would go on with itm:1, itc:1, mlm:1"));
+  EXPECT_THAT(says({{"train.batch_size", "2"}, {"train.accumulate", "2"}}),
+              HasSubstr("4 pairs to tell apart in a pass"));
+  EXPECT_THAT(says({{"data.padding", "max_length"}}), HasSubstr("data.padding = longest"));
   EXPECT_THAT(says({{"task.freeze", "text"}}), HasSubstr("task.freeze =  and would go on with text"));
   EXPECT_THAT(says({{"task.negatives", "global"}}), HasSubstr("task.negatives = local and would go on with global"));
   EXPECT_THAT(says({{"task.itm_negatives", "hard"}}),

@@ -87,6 +87,28 @@ TEST(TaskChoice, NegativesNeedTheirLosses) {
       config_of({{"task.name", "itm, itc"}, {"task.itm_negatives", "hard"}, {"task.negatives", "global"}})));
 }
 
+TEST(TaskChoice, TheBestMetricIsOneThatTheTaskHas) {
+  auto with = [](const char* task, const char* best) {
+    return Settings{{"task.name", task}, {"run.best", best}, {"data.eval", "0.1"}};
+  };
+  for (const char* task : {"classification", "itm", "mlm", "itc, itm"})
+    EXPECT_NO_THROW(choose_task(config_of(with(task, "eval_accuracy")))) << task;
+  EXPECT_NO_THROW(choose_task(config_of(with("itc", "eval_image_to_text_recall@1"))));
+  for (const char* task : {"itc", "itc, mlm"})
+    EXPECT_THAT(refusal(with(task, "eval_accuracy")), HasSubstr("has no accuracy; use eval_loss")) << task;
+  EXPECT_THAT(refusal(with("itm", "eval_text_to_image_recall@1")), HasSubstr("recall is measured with itc"));
+}
+
+TEST(TaskChoice, HasOneTextForAllSpellings) {
+  for (const char* name : {"itm:1, itc:0.5", "itm,itc:0.5", " itm:1.0 , itc:5e-1"})
+    EXPECT_EQ(chosen(name).text(), "itm:1, itc:0.5") << name;
+  EXPECT_EQ(chosen("mlm, itm:2").text(), "mlm:1, itm:2");  // the first gives the architecture
+  EXPECT_EQ(chosen(chosen("mlm, itm:2").text()).text(), "mlm:1, itm:2");
+  EXPECT_EQ(chosen("classification").text(), "classification");
+  for (const char* towers : {"vision,text", "text, vision"})
+    EXPECT_EQ(frozen_towers(config_of({{"task.name", "itm"}, {"task.freeze", towers}})).names(), "text, vision");
+}
+
 TEST(TaskChoice, FreezesTowers) {
   auto frozen = [](const std::string& words) {
     FrozenTowers f = frozen_towers(config_of({{"task.name", "itm"}, {"task.freeze", words}}));
