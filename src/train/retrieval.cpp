@@ -59,7 +59,7 @@ void add_recalls(std::map<std::string, double>& metrics, const std::string& name
   std::vector<double> hits;
   for (int64_t k : kRanks)
     hits.push_back(double(std::count_if(ranks.begin(), ranks.end(), [&](int64_t rank) { return rank < k; })));
-  Stream stream;
+  Stream stream(Device::cpu());
   comm.all_reduce(Tensor{hits.data(), {int64_t(hits.size())}, DType::f64, Device::cpu()}, Reduce::sum, stream);
   for (size_t i = 0; i < hits.size(); ++i)
     metrics[fmt::format("eval_{}_recall@{}", name, kRanks[i])] =
