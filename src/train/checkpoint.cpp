@@ -18,7 +18,9 @@ constexpr const char* kM = "adam_m.safetensors";
 constexpr const char* kV = "adam_v.safetensors";
 constexpr const char* kState = "state.json";
 constexpr const char* kManifest = "manifest.json";
-constexpr int64_t kFormat = 1, kMaxText = 64 << 20;
+constexpr int64_t kFormat = 1, kMaxManifest = 1 << 20;
+// The state holds the files of a tokenizer, each of at most 64 MiB, in which a character may take six ("\u0001").
+constexpr int64_t kMaxState = int64_t(4) << 30;
 
 std::string name_of(int64_t step) { return fmt::format("step-{:08}", step); }
 
@@ -140,6 +142,8 @@ void verify_file(const Path& path, const nlohmann::json& expected) {
 
 Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, const ParameterStore& store,
                      const OptimizerTensors& tensors, bool is_best, Retention retention) {
+  const std::string stands = state.json();
+  expect(int64_t(stands.size()) <= kMaxState, "a saved state can be read again");
   make_folders(folder);
   StagedFolder::remove_leftovers(folder);
   Path destination = folder / name_of(step);
@@ -156,7 +160,7 @@ Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, co
   note(kWeights, write_tensors(staged.path() / kWeights, {store, tensors, tensors.master, true}));
   note(kM, write_tensors(staged.path() / kM, {store, tensors, tensors.m, false}));
   note(kV, write_tensors(staged.path() / kV, {store, tensors, tensors.v, false}));
-  note(kState, write_text(kState, state.json()));
+  note(kState, write_text(kState, stands));
   write_text(kManifest, seal(manifest));
   staged.commit(StagedFolder::Replace::anything);
   if (is_best) write_file_durable(folder / "best", name_of(step) + "\n");
@@ -166,7 +170,7 @@ Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, co
 
 Checkpoint open_checkpoint(const Path& path) {
   Path where = path / kManifest;
-  std::string text = read_file(where, kMaxText);
+  std::string text = read_file(where, kMaxManifest);
   nlohmann::json manifest = parse_json_object(text, where.string());
   if (seal(manifest) != text) fail_input(fmt::format("{}: its content has changed since it was saved", where.string()));
   if (json_value<int64_t>(manifest, "format", 0, where.string()) != kFormat)
@@ -179,7 +183,7 @@ Checkpoint open_checkpoint(const Path& path) {
     verify_file(path / name, (*files)[name]);
   }
   return {path, json_value<int64_t>(manifest, "step", 0, where.string()),
-          RunState::parse(read_file(path / kState, kMaxText), path / kState)};
+          RunState::parse(read_file(path / kState, kMaxState), path / kState)};
 }
 
 std::optional<Checkpoint> find_latest_checkpoint(const Path& folder) {

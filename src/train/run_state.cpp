@@ -34,7 +34,7 @@ std::string RunState::json() const {
     expect(!number || std::isfinite(*number), "a run's state holds finite numbers");
     std::visit([&, key = name](const auto& v) { json[key] = v; }, value);
   }
-  return json.dump(1, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 RunState RunState::parse(const std::string& text, const std::string& where) {

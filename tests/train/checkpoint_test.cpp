@@ -85,6 +85,18 @@ TEST(Checkpoint, IsReadBackToTheBit) {
   EXPECT_TRUE(saved == loaded);
 }
 
+// As those of a large tokenizer, whose files may have 64 MiB.
+TEST(Checkpoint, LongTextsOfTheStateAreReadBack) {
+  TempFolder folder;
+  Rig rig(1);
+  std::string letters, controls(12 << 20, '\x01');
+  for (int i = 0; i < 12 << 20; ++i) letters += "\u0120";
+  rig.state.set("letters", letters), rig.state.set("controls", controls);
+  Path path = save_checkpoint(folder.path(), 1, rig.state, rig.store, rig.tensors(), false);
+  EXPECT_TRUE(open_checkpoint(path).state == rig.state);
+  EXPECT_LT(fs::file_size(path / "state.json"), letters.size() + 6 * controls.size() + 1000) << "two bytes stay two";
+}
+
 TEST(Checkpoint, ARankReadsItsPartAlone) {
   TempFolder folder;
   Path path = save(folder.path(), 5);
