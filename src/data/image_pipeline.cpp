@@ -91,6 +91,12 @@ ImagePipeline::ImagePipeline(ImageProcessor processor, Augment augment) : proces
   if (processor_.height < 1 || processor_.width < 1 || processor_.height > 8192 || processor_.width > 8192)
     fail_config(fmt::format("an image size of {} x {} for the model: expected 1 to 8192 pixels a side",
                             processor_.height, processor_.width));
+  const bool rounds = processor_.kind == ImageProcessor::Kind::bridgetower && processor_.pipeline == PipelineKind::hf;
+  if (rounds && processor_.shortest_edge < processor_.size_divisor)
+    fail_config(fmt::format(
+        "an image size of {} for the model: BridgeTower's image processor rounds sides down to a multiple of "
+        "size_divisor = {}, so nothing would be left; take a larger one, or data.image_pipeline = torchvision",
+        processor_.shortest_edge, processor_.size_divisor));
   if (processor_.resample == Resample::nearest)
     fail_config("resample = 0 (nearest) is not supported by the image processor; use 2 (bilinear) or 3 (bicubic)");
   if (processor_.pipeline == PipelineKind::torchvision) {

@@ -41,6 +41,7 @@ std::vector<float> to_host(Ctx& ctx, Tensor t) {
 Embeddings zeros_like(Ctx& ctx, const Embeddings& e) {
   Embeddings zeros;
   for (auto part : {&Embeddings::text, &Embeddings::image, &Embeddings::cross}) {
+    if (!(e.*part)) continue;
     zeros.*part = ctx.arena.temp((e.*part).shape, (e.*part).dtype);
     ops::fill(ctx, zeros.*part, 0);
   }
@@ -102,8 +103,8 @@ void ImageTextTask::train_nothing(Ctx& ctx, GradSink& sink) {
   if (options_.global_negatives) {  // the others wait for this rank's rows
     auto scope = ctx.arena.scope("step");
     Tensor none = ctx.arena.temp({0, model_.config().contrastive_hidden_size}, ctx.dtype);
-    GlobalRows rows(ctx, {none, none, none}, options_.batch_size, comm_, ranks_);
-    rows.reduce(ctx, {none, none, none});
+    GlobalRows rows(ctx, {none, none}, options_.batch_size, comm_, ranks_);
+    rows.reduce(ctx, {none, none});
   }
   report_all(parameters(), sink);
 }
@@ -116,12 +117,11 @@ void ImageTextTask::train_itc(Ctx& ctx, const Batch& batch, GradSink& sink, int6
   model_.open_logit_scale(sink);
   Tensor scale = scalar(model_.logit_scale().value), d_scale = scalar(model_.logit_scale().grad);
   if (options_.global_negatives) {
-    GlobalRows all(ctx, {e.text, e.image, e.cross}, options_.batch_size, comm_, ranks_);
-    Embeddings keys{all.rows(0), all.rows(1), all.rows(2)}, d_keys = zeros_like(ctx, keys);
+    GlobalRows all(ctx, {e.image, e.cross}, options_.batch_size, comm_, ranks_);
+    Embeddings keys{{}, all.rows(0), all.rows(1)}, d_keys = zeros_like(ctx, keys);
     sink.add_loss(contrast(ctx, e, keys, d, d_keys, scale, d_scale, all.first(), options_.choice.itc), terms);
-    auto own = all.reduce(ctx, {d_keys.text, d_keys.image, d_keys.cross});
-    ops::add(ctx, d.text, d.text, own[0]), ops::add(ctx, d.image, d.image, own[1]);
-    ops::add(ctx, d.cross, d.cross, own[2]);
+    auto own = all.reduce(ctx, {d_keys.image, d_keys.cross});
+    ops::add(ctx, d.image, d.image, own[0]), ops::add(ctx, d.cross, d.cross, own[1]);
   } else {
     sink.add_loss(contrast(ctx, e, e, d, d, scale, d_scale, 0, options_.choice.itc), terms);
   }
