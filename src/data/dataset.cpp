@@ -176,7 +176,7 @@ TrainEval open_text_train_eval(const std::string& train, const std::string& eval
   const bool same = !eval.empty() && !fraction && fs::equivalent(train, eval, ignored);
   TextRows rows = usable_rows(read_text_rows(train), max_bad);
   if (same && rows.rows.front().split.empty())
-    log::info("data.train and data.eval are the same {} rows: they have no split", rows.rows.size());
+    log::warn("data.train and data.eval are the same {} rows: they have no split", rows.rows.size());
   DatasetPtr held = same ? make_image_texts(rows, Split::eval) : nullptr;
   DatasetPtr all = make_image_texts(std::move(rows), Split::train);
   if (fraction) return hold_out_images(all, *fraction);

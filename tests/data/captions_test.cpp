@@ -177,7 +177,7 @@ TEST_F(CaptionsTest, EvaluationMayBeAnotherFile) {
   EXPECT_TRUE(both.eval->has_labels());
   log.text.clear();
   EXPECT_EQ(open_text_train_eval(train, train).eval->size(), 1);
-  expect_said(log.text, "data.train and data.eval are the same 1 rows");
+  expect_said(log.text, "warning: data.train and data.eval are the same 1 rows: they have no split");
 }
 
 TEST_F(CaptionsTest, AFractionHoldsOutWholeImages) {
