@@ -185,6 +185,9 @@ void generate_scenes(const std::string& folder, const SceneOptions& options) {
         "scenes: expected count >= 1, size >= 16, eval_every >= 2 and a JPEG quality in 1..100; found count {}, "
         "size {}, eval_every {}, quality {}",
         options.count, options.size, options.eval_every, options.jpeg_quality));
+  if (int64_t least = scene_class_count() * options.eval_every; options.count < least)
+    fail_config(fmt::format("scenes.count = {}: expected at least {}, so that every class has a picture for evaluation",
+                            options.count, least));
   if (fs::exists(folder) && !(fs::is_directory(folder) && fs::is_empty(folder)))
     fail_input(
         fmt::format("{} is there already and is not an empty folder; scenes are written only into a new one", folder));

@@ -10,7 +10,7 @@
 namespace viaduct {
 
 struct SceneOptions {
-  int64_t count = 4000;  // pictures in all
+  int64_t count = 4000;  // pictures in all; enough for one of each class in eval
   uint64_t seed = 0;
   int size = 64;        // pixels, both ways
   int eval_every = 10;  // of each class every n-th picture goes to eval

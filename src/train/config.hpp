@@ -212,7 +212,7 @@ struct ScenesSection {
   int64_t count = 4000, size = 64, seed = 0;
   template <class V>
   void fields(V&& v) {
-    v("count", count, rule::between(1, rule::kMany), "pictures in all; a tenth of them is for evaluation");
+    v("count", count, rule::between(120, rule::kMany), "pictures in all; of each class every tenth is for evaluation");
     v("size", size, rule::between(16, rule::kSome), "side in pixels");
     v("seed", seed, rule::at_least(0), "other pictures");
   }

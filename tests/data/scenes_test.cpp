@@ -13,6 +13,7 @@
 
 #include "core/base/check.hpp"
 #include "data/decode.hpp"
+#include "tests/support/messages.hpp"
 
 namespace viaduct {
 namespace {
@@ -42,7 +43,7 @@ std::map<std::string, std::vector<uint8_t>> all_files(const fs::path& folder) {
 
 TEST(Scenes, AreAFunctionOfTheirOptions) {
   Folder a("scenes"), b("scenes-again"), c("scenes-seed");
-  SceneOptions options{.count = 40, .seed = 3, .size = 32};
+  SceneOptions options{.count = 40, .seed = 3, .size = 32, .eval_every = 2};
   generate_scenes(a.path, options);
   generate_scenes(b.path, options);
   EXPECT_EQ(all_files(a.path), all_files(b.path));
@@ -106,6 +107,21 @@ TEST(Scenes, ExamplesPairHeldOutPicturesWithARightAndAWrongCaption) {
     EXPECT_EQ(right, pairs % 2 == 0) << line;
   }
   EXPECT_EQ(pairs, 2 * scene_class_count());
+}
+
+TEST(Scenes, TheFewestHoldOutOneOfEachClass) {
+  Folder few("scenes-few"), folder;
+  EXPECT_EQ(test::message_of([&] { generate_scenes(few.path, {.count = 119, .size = 16}); }, Exit::config),
+            "scenes.count = 119: expected at least 120, so that every class has a picture for evaluation");
+  EXPECT_FALSE(fs::exists(few.path));
+  generate_scenes(folder.path, {.count = 120, .size = 16});
+  auto lines = [&](const char* name) {
+    auto text = contents(folder.path / name);
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  EXPECT_EQ(lines("captions-eval.jsonl"), scene_class_count());
+  EXPECT_EQ(lines("captions.jsonl"), 120 - scene_class_count());
+  EXPECT_EQ(lines("examples.jsonl"), 2 * scene_class_count());
 }
 
 TEST(Scenes, CaptionsAreTrue) {
@@ -175,7 +191,7 @@ TEST(Scenes, RefuseAFolderThatHoldsSomething) {
   Folder folder;
   fs::create_directories(folder.path);
   std::ofstream(folder.path / "mine.txt") << "precious";
-  EXPECT_THROW(generate_scenes(folder.path, {.count = 12}), Error);
+  EXPECT_THROW(generate_scenes(folder.path, {.count = 120}), Error);
   EXPECT_EQ(all_files(folder.path).size(), 1u);
   EXPECT_THROW(generate_scenes(folder.path.string() + "-x", {.count = 0}), Error);
 }

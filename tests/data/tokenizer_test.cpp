@@ -271,7 +271,7 @@ TEST(WordVocabulary, MakesEachWordOneToken) {
 
 TEST(Scenes, ComeWithATokenizerOfTheirWords) {
   TempFolder folder;
-  generate_scenes(folder / "scenes", {.count = 48, .size = 16});
+  generate_scenes(folder / "scenes", {.count = 48, .size = 16, .eval_every = 4});
   auto tokenizer = Tokenizer::load(folder / "scenes/tokenizer");
   EXPECT_LT(tokenizer->vocab_size(), 600);
   int captions = 0;

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "core/base/check.hpp"
+#include "data/scenes.hpp"
 #include "train/nearest.hpp"
 
 namespace viaduct {
@@ -52,6 +53,15 @@ TEST(Config, DefaultsAreThoseOfTheHuggingFaceTrainer) {
   EXPECT_EQ(c.train.adam_beta2, 0.999);
   EXPECT_EQ(c.train.adam_epsilon, 1e-8);
   EXPECT_NO_THROW(validate(c));
+}
+
+TEST(Config, ScenesHoldOneOfEachClassForEvaluation) {
+  const int64_t fewest = scene_class_count() * SceneOptions().eval_every;
+  Config c;
+  set(c, "scenes.count", std::to_string(fewest), "command line");
+  EXPECT_NO_THROW(validate(c));
+  std::string message = refusal_of("scenes.count", std::to_string(fewest - 1));
+  EXPECT_NE(message.find(fmt::format("from {}", fewest)), std::string::npos) << message;
 }
 
 TEST(Config, FileThenCommandLine) {
