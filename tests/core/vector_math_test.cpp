@@ -42,6 +42,17 @@ TEST(VectorMath, ExpIsWithinAnUlpAndAFifth) {
   EXPECT_TRUE(std::isnan(exp(kNaN)));
 }
 
+TEST(VectorMath, ExpOfAVectorIsTheSameUpTo88) {
+  auto ours = [](float x) { return exp(Vec<float>{} + x)[3]; };
+  auto truth = [](double x) { return std::exp(x); };
+  EXPECT_LT(worst(-87, 88, ours, truth, ulp), 1.2);
+  EXPECT_EQ(ours(0.0f), 1.0f);
+  EXPECT_EQ(ours(-kInfinity), 0.0f);
+  EXPECT_EQ(ours(-1000.0f), 0.0f);
+  EXPECT_TRUE(std::isnan(ours(kNaN)));
+  EXPECT_EQ(exp(Vec<double>{} - 3.0)[1], std::exp(-3.0));
+}
+
 TEST(VectorMath, TanhIsWithinThreeUlpsToZero) {
   auto ours = [](float x) { return tanh(x); };
   auto truth = [](double x) { return std::tanh(x); };

@@ -183,6 +183,9 @@ OpCase backward(Case c) {
 const Case kVit{8, 197, 197, 12, 64};
 const Case kFirstToken{8, 1, 197, 12, 64, false};
 const Case kTextToImage{8, 50, 325, 12, 64, false};
+const Case kImageToText{8, 325, 50, 12, 64, false, true};
+const Case kBridgeTowerVision{4, 325, 325, 12, 64};
+const Case kText{8, 50, 50, 12, 64, true, true, 0.1f};
 
 const AddCases rows{{
     forward({4, 1, 1, 3, 16}),
@@ -204,6 +207,12 @@ const AddCases rows{{
     measured(backward(kFirstToken)),
     measured(forward(kTextToImage)),
     measured(backward(kTextToImage)),
+    measured(forward(kImageToText)),
+    measured(backward(kImageToText)),
+    measured(forward(kBridgeTowerVision)),
+    measured(backward(kBridgeTowerVision)),
+    measured(forward(kText)),
+    measured(backward(kText)),
 }};
 
 }  // namespace

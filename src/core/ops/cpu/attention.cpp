@@ -7,8 +7,8 @@
 #include <cmath>
 
 #include "core/ops/cpu/dropout_mask.hpp"
+#include "core/ops/cpu/softmax_rows.hpp"
 #include "core/ops/cpu/tile_product.hpp"
-#include "core/ops/cpu/vector_math.hpp"
 
 namespace viaduct::ops::cpu {
 namespace {
@@ -27,8 +27,10 @@ struct Sizes {
         dim(a.head_dim),
         block(std::min(queries,
                        align_up(ceil_div(queries, std::max<int64_t>(1, ceil_div(queries, most_queries))), kTileRows))),
-        wide_keys(align_up(keys, kLanes<C>)),
+        wide_keys(align_up(keys, kWidth<C>)),
         wide_dim(align_up(dim, kLanes<C>)) {}
+  // Steps of the tiles of one product (see Upcoming).
+  int64_t steps() const { return queries * wide_keys * dim / (kTileRows * kTileVectors * kLanes<C> * kTileUnroll); }
   int64_t queries, keys, dim, block, wide_keys, wide_dim;
 };
 
@@ -55,13 +57,7 @@ struct HeadRows {
         rows(h.rows.shape[1]),
         dim(dim) {}
   T* row(int64_t i) const { return data + i * stride; }
-  // The rows of a head lie far apart, which the hardware does not foresee: they are asked for while others are worked
-  // on.
-  template <bool write = false>
-  void prefetch(int64_t i) const {
-    if (i < rows)
-      for (int64_t d = 0; d < dim; d += kAlign / int64_t(sizeof(T))) __builtin_prefetch(row(i) + d, write, 2);
-  }
+  void ask(Upcoming& upcoming, bool write = false) const { upcoming.add(data, stride, rows, dim, write); }
 };
 
 // A matrix with a row stride: rows of a head where they are, or a copy of them.
@@ -76,15 +72,22 @@ bool writable(const Sizes<C>& s) {
   return std::is_same_v<T, C> && s.dim == s.wide_dim;
 }
 
-// copy [count, wide] = factor * rows first.. of a head.
+// copy [count, wide] = rows first.. of a head.
 template <class T, class C>
-void load(C* copy, int64_t wide, const HeadRows<T>& from, int64_t first, int64_t count, C factor) {
+void copy_in(C* copy, int64_t wide, const HeadRows<T>& from, int64_t first, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const T* row = from.row(first + i);
 #pragma omp simd
-    for (int64_t d = 0; d < from.dim; ++d) copy[i * wide + d] = factor * C(row[d]);
+    for (int64_t d = 0; d < from.dim; ++d) copy[i * wide + d] = C(row[d]);
     for (int64_t d = from.dim; d < wide; ++d) copy[i * wide + d] = C(0);
   }
+}
+// The same as a left operand: where they are, if they can be read there.
+template <class T, class C>
+Left<C> rows_of(C* copy, int64_t wide, const HeadRows<T>& from, int64_t first, int64_t count) {
+  if constexpr (std::is_same_v<T, C>) return {from.row(first), from.stride};
+  copy_in(copy, wide, from, first, count);
+  return {copy, wide};
 }
 // Where a product that belongs to rows first.. of a head is written, and how it gets there if that is a copy.
 template <class T, class C>
@@ -94,7 +97,7 @@ Block<C> target(C* copy, const Sizes<C>& s, const HeadRows<T>& to, int64_t first
   return {copy, s.wide_dim};
 }
 template <class T, class C>
-void store(const HeadRows<T>& to, int64_t first, int64_t count, const Sizes<C>& s, const C* copy) {
+void copy_out(const HeadRows<T>& to, int64_t first, int64_t count, const Sizes<C>& s, const C* copy) {
   if (writable<T>(s)) return;
   for (int64_t i = 0; i < count; ++i) {
     T* row = to.row(first + i);
@@ -106,47 +109,41 @@ void store(const HeadRows<T>& to, int64_t first, int64_t count, const Sizes<C>& 
 // The first n of a vector's elements; the others are zero.
 template <class C, class T>
 Vector<C> load_vector(const T* from, int64_t n) {
-  alignas(kAlign) C values[kLanes<C>] = {};
-  if (n >= kLanes<C>) {
-#pragma omp simd
-    for (int l = 0; l < kLanes<C>; ++l) values[l] = C(from[l]);
-  } else {
-    for (int64_t l = 0; l < n; ++l) values[l] = C(from[l]);
-  }
-  return *reinterpret_cast<const Vector<C>*>(values);
+  Vector<C> values{};
+  if (std::is_same_v<T, C> && n >= kLanes<C>) return *reinterpret_cast<const Vector<C>*>(from);
+  for (int64_t l = 0; l < std::min(n, kLanes<C>); ++l) values[l] = C(from[l]);
+  return values;
 }
 
-// to [dim, wide] = the transpose of a head, by square tiles.
+// to [dim, wide] = factor * the transpose of a head, by square tiles.
 template <class T, class C>
-void load_transposed(C* to, int64_t wide, const HeadRows<T>& from) {
+void load_transposed(C* to, int64_t wide, const HeadRows<T>& from, C factor) {
   constexpr int64_t L = kLanes<C>;
   for (int64_t i = 0; i < wide; i += L)
     for (int64_t d = 0; d < from.dim; d += L) {
       Vector<C> tile[L];
+      const int64_t rows = std::min(L, from.rows - i), columns = std::min(L, from.dim - d);
+      if (std::is_same_v<T, C> && rows == L && columns == L) {
+#pragma GCC unroll 16
+        for (int64_t r = 0; r < L; ++r) tile[r] = factor * *reinterpret_cast<const Vector<C>*>(from.row(i + r) + d);
+        transpose_tile<C>(tile);
+#pragma GCC unroll 16
+        for (int64_t l = 0; l < L; ++l) *reinterpret_cast<Vector<C>*>(to + (d + l) * wide + i) = tile[l];
+        continue;
+      }
       for (int64_t r = 0; r < L; ++r)
-        tile[r] = i + r < from.rows ? load_vector<C>(from.row(i + r) + d, from.dim - d) : Vector<C>{};
+        tile[r] = r < rows ? factor * load_vector<C>(from.row(i + r) + d, columns) : Vector<C>{};
       transpose_tile<C>(tile);
-      for (int64_t l = 0; l < std::min(L, from.dim - d); ++l)
-        *reinterpret_cast<Vector<C>*>(to + (d + l) * wide + i) = tile[l];
+      for (int64_t l = 0; l < columns; ++l) *reinterpret_cast<Vector<C>*>(to + (d + l) * wide + i) = tile[l];
     }
 }
 
-// What is added to the scores of one sample: minus infinity for masked keys and beyond the last. Without a mask, the
-// first `plain` of them are zero.
+// What scores begin with: minus infinity for masked keys of a sample and beyond the last.
 template <class C>
-struct KeyBias {
-  const C* values;
-  int64_t plain;
-  KeyBias(C* bias, const Sizes<C>& s, const Tensor& mask, int64_t sample)
-      : values(bias), plain(mask ? 0 : s.keys / kLanes<C> * kLanes<C>) {
-    const int32_t* row = mask ? data<int32_t>(mask) + sample * s.keys : nullptr;
-    for (int64_t j = 0; j < s.wide_keys; ++j) bias[j] = j < s.keys && (!row || row[j]) ? C(0) : C(-INFINITY);
-  }
-  void add_to(C* scores, int64_t n) const {
-#pragma omp simd
-    for (int64_t j = plain; j < n; ++j) scores[j] += values[j];
-  }
-};
+void make_key_bias(C* bias, const Sizes<C>& s, const Tensor& mask, int64_t sample) {
+  const int32_t* row = mask ? data<int32_t>(mask) + sample * s.keys : nullptr;
+  for (int64_t j = 0; j < s.wide_keys; ++j) bias[j] = j < s.keys && (!row || row[j]) ? C(0) : C(-INFINITY);
+}
 
 struct HeadIndex {
   int64_t sample, head;
@@ -177,30 +174,9 @@ struct Dropout {
   }
 };
 
-// Turns a row of scores into exp(score - max), zero beyond the keys, and gives the max and the sum; zeros, minus
-// infinity and 1 where no key is left.
-template <class C>
-struct Exponentials {
-  C largest = -INFINITY, sum = 0;
-  Exponentials(C* scores, const KeyBias<C>& bias, const Sizes<C>& s) {
-    const int64_t n = s.wide_keys;
-    C most = -INFINITY, total = 0;
-    bias.add_to(scores, n);
-#pragma omp simd reduction(max : most)
-    for (int64_t j = 0; j < n; ++j) most = scores[j] > most ? scores[j] : most;
-    const C shift = most == C(-INFINITY) ? C(0) : most;
-#pragma omp simd reduction(+ : total)
-    for (int64_t j = 0; j < n; ++j) {
-      scores[j] = exp(scores[j] - shift);
-      total += scores[j];
-    }
-    largest = most, sum = total == C(0) ? C(1) : total;
-  }
-};
-
 template <class C>
 struct ForwardScratch {
-  C *keys, *values, *bias, *q, *scores, *out, *mask, *factors;
+  C *keys, *values, *bias, *q, *scores, *out, *mask, *largest, *sum;
   ForwardScratch(Carver<C>& carve, const Sizes<C>& s)
       : keys(carve.take(s.dim * s.wide_keys)),
         values(carve.take(s.keys * s.wide_dim)),
@@ -209,7 +185,8 @@ struct ForwardScratch {
         scores(carve.take(s.block * s.wide_keys)),
         out(carve.take(s.block * s.wide_dim)),
         mask(carve.take(s.wide_keys)),
-        factors(carve.take(s.block)) {}
+        largest(carve.take(s.block)),
+        sum(carve.take(s.block)) {}
 };
 
 template <class T, class C = compute_t<T>>
@@ -217,37 +194,43 @@ void forward_head(const Ctx& ctx, Tensor out, Tensor lse, const ForwardScratch<C
                   const AttentionArgs& a, HeadIndex at, HeadIndex next) {
   auto rows = [&](const Heads& h, HeadIndex i) { return HeadRows<T>(h, i.sample, i.head, s.dim); };
   const HeadRows<T> q = rows(a.q, at), y = rows({out}, at);
-  const HeadRows<T> upcoming[] = {rows(a.q, next), rows(a.k, next), rows(a.v, next)};
   C* lse_row = lse ? data<C>(lse) + (at.sample * a.heads + at.head) * s.queries : nullptr;
   const Dropout<C> dropout(ctx, a, at);
-  load_transposed(w.keys, s.wide_keys, rows(a.k, at));
-  load(w.values, s.wide_dim, rows(a.v, at), 0, s.keys, C(1));
-  const KeyBias<C> bias(w.bias, s, a.key_mask, at.sample);
+  Upcoming upcoming;
+  y.ask(upcoming, true);
+  for (const Heads& h : {a.k, a.v, a.q}) rows(h, next).ask(upcoming);
+  upcoming.spread(2 * s.steps());
+  load_transposed(w.keys, s.wide_keys, rows(a.k, at), C(a.scale));
+  copy_in(w.values, s.wide_dim, rows(a.v, at), 0, s.keys);
+  make_key_bias(w.bias, s, a.key_mask, at.sample);
   for (int64_t first = 0; first < s.queries; first += s.block) {
     int64_t n = std::min(s.block, s.queries - first);
-    load(w.q, s.wide_dim, q, first, n, C(a.scale));
-    multiply_small(w.scores, s.wide_keys, n, s.wide_keys, {w.q, s.wide_dim}, w.keys, s.wide_keys, s.dim);
-    for (int64_t i = 0; i < n; ++i) {
-      for (const HeadRows<T>& u : upcoming) u.prefetch(first + i);
-      y.template prefetch<true>(first + i);
-      C* row = w.scores + i * s.wide_keys;
-      Exponentials<C> e(row, bias, s);
-      if (lse_row) lse_row[first + i] = e.largest + std::log(e.sum);
-      if (dropout) dropout.apply(row, w.mask, first + i);
-      w.factors[i] = C(1) / e.sum;
+    const Left<C> left = rows_of(w.q, s.wide_dim, q, first, n);
+    multiply_small<false, C>(w.scores, s.wide_keys, n, s.wide_keys, left, w.keys, s.wide_keys, s.dim, {w.bias},
+                             upcoming);
+    int64_t i = 0;
+    for (; i + kTogether <= n; i += kTogether)
+      exponentials<kTogether>(w.scores + i * s.wide_keys, s.wide_keys, w.largest + i, w.sum + i);
+    for (; i < n; ++i) exponentials<1>(w.scores + i * s.wide_keys, s.wide_keys, w.largest + i, w.sum + i);
+    for (i = 0; i < n; ++i) {
+      if (lse_row) lse_row[first + i] = w.largest[i] + std::log(w.sum[i]);
+      if (dropout) dropout.apply(w.scores + i * s.wide_keys, w.mask, first + i);
     }
     Block<C> to = target<T>(w.out, s, y, first);
-    multiply_small(to.data, to.stride, n, s.wide_dim, {w.scores, s.wide_keys}, w.values, s.wide_dim, s.keys);
-    for (int64_t i = 0; i < n; ++i)
+    multiply_small<false, C>(to.data, to.stride, n, s.wide_dim, {w.scores, s.wide_keys}, w.values, s.wide_dim, s.keys,
+                             {}, upcoming);
+    for (i = 0; i < n; ++i) {
+      const C factor = C(1) / w.sum[i];
 #pragma omp simd
-      for (int64_t d = 0; d < s.dim; ++d) to.data[i * to.stride + d] *= w.factors[i];
-    store(y, first, n, s, w.out);
+      for (int64_t d = 0; d < s.dim; ++d) to.data[i * to.stride + d] *= factor;
+    }
+    copy_out(y, first, n, s, w.out);
   }
 }
 
 template <class C>
 struct BackwardScratch {
-  C *keys, *keys_t, *values_t, *bias, *q, *dout, *p, *dp, *dq, *dk, *dv, *mask;
+  C *keys, *keys_t, *values_t, *bias, *q, *dout, *p, *dp, *dq, *dk, *dv, *dot, *mask;
   BackwardScratch(Carver<C>& carve, const Sizes<C>& s)
       : keys(carve.take(s.keys * s.wide_dim)),
         keys_t(carve.take(s.dim * s.wide_keys)),
@@ -260,30 +243,10 @@ struct BackwardScratch {
         dq(carve.take(s.block * s.wide_dim)),
         dk(carve.take(s.keys * s.wide_dim)),
         dv(carve.take(s.keys * s.wide_dim)),
-        mask(carve.take(s.wide_keys)) {}
+        dot(carve.take(s.block)),
+        mask(carve.take(kTogether * s.wide_keys)) {}
 };
 
-// From a row of scores and of d loss / d probability: the probabilities that were used, and d loss / d score.
-//   p = exp(score - lse);  ds = p (mask dp - dout . out);  p = p mask
-// What stands beyond the keys is not read again.
-template <class C>
-void differentiate(C* p, C* dp, const KeyBias<C>& bias, const C* mask, C log_sum, C dot, const Sizes<C>& s) {
-  const C shift = log_sum == C(-INFINITY) ? C(INFINITY) : log_sum;  // no key was left: no probability either
-  bias.add_to(p, s.wide_keys);
-#pragma omp simd
-  for (int64_t j = 0; j < s.wide_keys; ++j) {
-    p[j] = exp(p[j] - shift);
-    if (!mask) dp[j] = p[j] * (dp[j] - dot);
-  }
-  if (!mask) return;
-#pragma omp simd
-  for (int64_t j = 0; j < s.keys; ++j) {
-    dp[j] = p[j] * (dp[j] * mask[j] - dot);
-    p[j] *= mask[j];
-  }
-}
-
-// The scale goes into the copies of q and k: scores, dq and dk then need no more of it.
 template <class T, class C = compute_t<T>>
 void backward_head(const Ctx& ctx, const AttentionGrads& g, Tensor dout, Tensor out, Tensor lse,
                    const BackwardScratch<C>& w, const Sizes<C>& s, const AttentionArgs& a, HeadIndex at,
@@ -291,41 +254,53 @@ void backward_head(const Ctx& ctx, const AttentionGrads& g, Tensor dout, Tensor 
   auto rows = [&](const Heads& h, HeadIndex i) { return HeadRows<T>(h, i.sample, i.head, s.dim); };
   const HeadRows<T> q = rows(a.q, at), k = rows(a.k, at), v = rows(a.v, at), y = rows({out}, at), dy = rows({dout}, at);
   const HeadRows<T> dq = rows(g.dq, at), dk = rows(g.dk, at), dv = rows(g.dv, at);
-  const HeadRows<T> upcoming[] = {rows(a.q, next), rows(a.k, next), rows(a.v, next), rows({out}, next),
-                                  rows({dout}, next)};
   const C* lse_row = data<C>(lse) + (at.sample * a.heads + at.head) * s.queries;
   const Dropout<C> dropout(ctx, a, at);
   const Block<C> dk_to = target<T>(w.dk, s, dk, 0), dv_to = target<T>(w.dv, s, dv, 0);
-  load(w.keys, s.wide_dim, k, 0, s.keys, C(a.scale));
-  load_transposed(w.keys_t, s.wide_keys, k);
-  load_transposed(w.values_t, s.wide_keys, v);
-  const KeyBias<C> bias(w.bias, s, a.key_mask, at.sample);
+  Upcoming upcoming;
+  for (const HeadRows<T>& written : {dq, dv, dk}) written.ask(upcoming, true);
+  for (const Heads& h : {a.k, a.v, a.q, Heads{dout}, Heads{out}}) rows(h, next).ask(upcoming);
+  upcoming.spread(5 * s.steps());
+  copy_in(w.keys, s.wide_dim, k, 0, s.keys);
+  load_transposed(w.keys_t, s.wide_keys, k, C(a.scale));
+  load_transposed(w.values_t, s.wide_keys, v, C(1));
+  make_key_bias(w.bias, s, a.key_mask, at.sample);
   for (int64_t first = 0; first < s.queries; first += s.block) {
     int64_t n = std::min(s.block, s.queries - first);
-    load(w.q, s.wide_dim, q, first, n, C(a.scale));
-    load(w.dout, s.wide_dim, dy, first, n, C(1));
-    multiply_small(w.p, s.wide_keys, n, s.wide_keys, {w.q, s.wide_dim}, w.keys_t, s.wide_keys, s.dim);
-    multiply_small(w.dp, s.wide_keys, n, s.wide_keys, {w.dout, s.wide_dim}, w.values_t, s.wide_keys, s.dim);
+    copy_in(w.q, s.wide_dim, q, first, n);
+    copy_in(w.dout, s.wide_dim, dy, first, n);
+    multiply_small<false, C>(w.p, s.wide_keys, n, s.wide_keys, {w.q, s.wide_dim}, w.keys_t, s.wide_keys, s.dim,
+                             {w.bias}, upcoming);
+    multiply_small<false, C>(w.dp, s.wide_keys, n, s.wide_keys, {w.dout, s.wide_dim}, w.values_t, s.wide_keys, s.dim,
+                             {}, upcoming);
     for (int64_t i = 0; i < n; ++i) {
-      for (const HeadRows<T>& u : upcoming) u.prefetch(first + i);
-      dq.template prefetch<true>(first + i);
       C dot = 0;
       const T* y_row = y.row(first + i);
 #pragma omp simd reduction(+ : dot)
       for (int64_t d = 0; d < s.dim; ++d) dot += w.dout[i * s.wide_dim + d] * C(y_row[d]);
-      if (dropout) dropout.make_mask(w.mask, first + i);
-      differentiate(w.p + i * s.wide_keys, w.dp + i * s.wide_keys, bias, dropout ? w.mask : nullptr, lse_row[first + i],
-                    dot, s);
+      w.dot[i] = dot;
     }
+    auto some = [&]<int together>(int64_t i) {
+      if (dropout)
+        for (int r = 0; r < together; ++r) dropout.make_mask(w.mask + r * s.wide_keys, first + i + r);
+      differentiate<together>(w.p + i * s.wide_keys, w.dp + i * s.wide_keys, s.wide_keys, lse_row + first + i,
+                              w.dot + i, C(a.scale), dropout ? w.mask : nullptr);
+    };
+    int64_t i = 0;
+    for (; i + kTogether <= n; i += kTogether) some.template operator()<kTogether>(i);
+    for (; i < n; ++i) some.template operator()<1>(i);
     Block<C> dq_to = target<T>(w.dq, s, dq, first);
-    multiply_small(dq_to.data, dq_to.stride, n, s.wide_dim, {w.dp, s.wide_keys}, w.keys, s.wide_dim, s.keys);
-    store(dq, first, n, s, w.dq);
-    const bool add = first > 0;
-    multiply_small(dv_to.data, dv_to.stride, s.keys, s.wide_dim, {w.p, 1, s.wide_keys}, w.dout, s.wide_dim, n, add);
-    multiply_small(dk_to.data, dk_to.stride, s.keys, s.wide_dim, {w.dp, 1, s.wide_keys}, w.q, s.wide_dim, n, add);
+    multiply_small<false, C>(dq_to.data, dq_to.stride, n, s.wide_dim, {w.dp, s.wide_keys}, w.keys, s.wide_dim, s.keys,
+                             {}, upcoming);
+    copy_out(dq, first, n, s, w.dq);
+    const Onto<C> onto{nullptr, first > 0};
+    multiply_small<true, C>(dv_to.data, dv_to.stride, s.keys, s.wide_dim, {w.p, s.wide_keys}, w.dout, s.wide_dim, n,
+                            onto, upcoming);
+    multiply_small<true, C>(dk_to.data, dk_to.stride, s.keys, s.wide_dim, {w.dp, s.wide_keys}, w.q, s.wide_dim, n, onto,
+                            upcoming);
   }
-  store(dk, 0, s.keys, s, w.dk);
-  store(dv, 0, s.keys, s, w.dv);
+  copy_out(dk, 0, s.keys, s, w.dk);
+  copy_out(dv, 0, s.keys, s, w.dv);
 }
 
 // [threads, elements that one head needs].

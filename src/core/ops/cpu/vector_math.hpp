@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/ops/cpu/vector.hpp"
+
 namespace viaduct::ops::cpu {
 
 // 2^n 2^f by bits: n rounded to nearest, e^r by a polynomial on |r| <= ln(2)/2; error 1.2 ulp, 1 with fused
@@ -28,6 +30,26 @@ inline float exp(float x) {
   return x == x ? scaled : x;
 }
 inline double exp(double x) { return std::exp(x); }
+
+// The same for a vector of numbers that are not above 88.
+inline Vec<float> exp(Vec<float> x) {
+  constexpr float kRound = 12582912.0f;
+  Vec<float> t = x * 1.44269504f + kRound, n = t - kRound;
+  Vec<float> r = x - n * 0.693145752f - n * 1.42860677e-6f, p = Vec<float>{} + 1.37805939e-3f;
+  p = p * r + 8.37312452e-3f;
+  p = p * r + 4.16695364e-2f;
+  p = p * r + 1.66664720e-1f;
+  p = p * r + 4.99999851e-1f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  Vec<int32_t> bits = std::bit_cast<Vec<int32_t>>(p) + (std::bit_cast<Vec<int32_t>>(t) << 23);
+  bits = x < -87.3f ? Vec<int32_t>{} : bits;
+  return x == x ? std::bit_cast<Vec<float>>(bits) : x;
+}
+inline Vec<double> exp(Vec<double> x) {
+  for (int i = 0; i < kWidth<double>; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
 
 inline float tanh(float x) {
   float a = std::fabs(x), s = x * x;
