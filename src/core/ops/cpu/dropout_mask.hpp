@@ -6,6 +6,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/base/philox.hpp"
 #include "core/ops/cpu/vector.hpp"
@@ -22,6 +23,12 @@ inline Words product_of_low_halves(Words a, uint32_t b) {
 #endif
 }
 
+// The high halves: by a shuffle, because shifts compete with products for the same port.
+inline Words high_halves(Words a) {
+  auto v = std::bit_cast<Vec<uint32_t>>(a);
+  return std::bit_cast<Words>(__builtin_shufflevector(v, v, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15));
+}
+
 // bits[4 i + w] = philox(key, counter + i, high).v[w] for eight calls side by side.
 inline void philox_words(uint32_t bits[32], uint64_t key, uint64_t counter, uint64_t high) {
   Words call = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -30,7 +37,7 @@ inline void philox_words(uint32_t bits[32], uint64_t key, uint64_t counter, uint
   uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
   for (int round = 0; round < 10; ++round) {
     Words p0 = product_of_low_halves(c0, 0xD2511F53u), p1 = product_of_low_halves(c2, 0xCD9E8D57u);
-    c0 = (p1 >> 32) ^ c1 ^ k0, c2 = (p0 >> 32) ^ c3 ^ k1, c1 = p1, c3 = p0;
+    c0 = high_halves(p1) ^ c1 ^ k0, c2 = high_halves(p0) ^ c3 ^ k1, c1 = p1, c3 = p0;
     k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
   }
   Words low = (c0 & 0xffffffff) | c1 << 32, upper = (c2 & 0xffffffff) | c3 << 32;
@@ -45,12 +52,20 @@ template <class T>
 void dropout_mask(T* mask, uint64_t sample_key, uint32_t op, int64_t first, int64_t count, float p) {
   constexpr int64_t kTile = 32;
   const T keep = T(1) / (T(1) - T(p));
+  const uint32_t dropped = uint32_t(std::ceil(double(p) * 0x1p24)) << 8;  // bits below it: uniform(bits) < p
   for (int64_t at = first - first % 4; at < first + count; at += kTile) {
     uint32_t bits[kTile];
     philox_words(bits, sample_key, uint64_t(at / 4), uint64_t(Draw::dropout) << 32 | op);
-    T tile[kTile];
+    auto make = [&](T* tile) {
 #pragma omp simd
-    for (int64_t i = 0; i < kTile; ++i) tile[i] = uniform(bits[i]) < p ? T(0) : keep;
+      for (int64_t i = 0; i < kTile; ++i) tile[i] = bits[i] < dropped ? T(0) : keep;
+    };
+    if (at >= first && at + kTile <= first + count) {
+      make(mask + (at - first));
+      continue;
+    }
+    T tile[kTile];
+    make(tile);
     int64_t begin = std::max(at, first), end = std::min(at + kTile, first + count);
     std::copy(tile + (begin - at), tile + (end - at), mask + (begin - first));
   }
