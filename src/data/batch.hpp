@@ -30,7 +30,7 @@ struct Batch {
   TextTensors pair;                      // image-text matching: the text to be judged, with
   Tensor pair_labels;                    // [B] int32: 1 where it belongs to the image, else 0
   Tensor masked_ids, masked_labels;      // [B, T] int32, masked language modelling: `text` with tokens hidden, and what
-                                         // was there, -100 elsewhere; the mask is that of `text`
+                                         // was there, ops::kIgnoredLabel elsewhere; the mask is that of `text`
   Tensor keys;                           // [B] int64: sample_key(seed, epoch, sample), Ctx::sample_keys
   int64_t step_samples = 0;              // training: of the whole step, all ranks and passes
   int64_t step_masked = 0;               // and the masked tokens of masked_labels among them

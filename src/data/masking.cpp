@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/philox.hpp"
+#include "core/ops/loss.hpp"
 
 namespace viaduct {
 namespace {
@@ -29,7 +30,7 @@ int64_t masked_tokens(int64_t maskable, uint64_t key) {
 }
 
 MaskedText mask_tokens(const std::vector<int32_t>& ids, const Tokenizer& tokenizer, uint64_t key) {
-  MaskedText masked{ids, std::vector<int32_t>(ids.size(), kNotMasked)};
+  MaskedText masked{ids, std::vector<int32_t>(ids.size(), ops::kIgnoredLabel)};
   int64_t n = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (is_special(ids[i], tokenizer)) continue;

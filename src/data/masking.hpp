@@ -8,10 +8,9 @@
 namespace viaduct {
 
 constexpr double kMaskProbability = 0.15;
-constexpr int32_t kNotMasked = -100;  // the label of a token that is not to be guessed
 
 struct MaskedText {
-  std::vector<int32_t> ids, labels;
+  std::vector<int32_t> ids, labels;  // ops::kIgnoredLabel where nothing is to be guessed
 };
 
 // Every token but the special ones is chosen with kMaskProbability; of those 80 % become the mask token, 10 % any token,

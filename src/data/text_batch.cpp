@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/base/check.hpp"
+#include "core/ops/loss.hpp"
 #include "data/masking.hpp"
 
 namespace viaduct {
@@ -152,7 +153,7 @@ void TextBatcher::collate(const std::vector<const SampleText*>& rows, int64_t le
   batch.text = {fill(&SampleText::text, pad), mask(&SampleText::text)};
   if (options_.masked) {
     batch.masked_ids = fill(&SampleText::masked_ids, pad);
-    batch.masked_labels = fill(&SampleText::masked_labels, kNotMasked);
+    batch.masked_labels = fill(&SampleText::masked_labels, ops::kIgnoredLabel);
   }
   if (!options_.pairs) return;
   batch.pair = {fill(&SampleText::pair, pad), mask(&SampleText::pair)};

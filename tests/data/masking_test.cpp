@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "core/ops/loss.hpp"
 #include "tests/data/text_tools.hpp"
 
 namespace viaduct::test {
@@ -32,7 +33,7 @@ TEST(Masking, FollowsTheProbabilitiesOfTheCollator) {
     ASSERT_EQ(m.labels.size(), ids.size());
     int here = 0;
     for (size_t i = 0; i < ids.size(); ++i) {
-      if (m.labels[i] == kNotMasked) {
+      if (m.labels[i] == ops::kIgnoredLabel) {
         EXPECT_EQ(m.ids[i], ids[i]);
         continue;
       }
@@ -58,7 +59,7 @@ TEST(Masking, FollowsTheProbabilitiesOfTheCollator) {
 TEST(Masking, ATextMayHaveNothingHidden) {
   const Tokenizer& t = *tiny_tokenizer();
   const std::vector<int32_t> empty{t.bos(), t.eos()};
-  EXPECT_EQ(mask_tokens(empty, t, 1).labels, (std::vector<int32_t>{kNotMasked, kNotMasked}));
+  EXPECT_EQ(mask_tokens(empty, t, 1).labels, (std::vector<int32_t>{ops::kIgnoredLabel, ops::kIgnoredLabel}));
   EXPECT_EQ(masked_tokens(0, 1), 0);
   int nothing = 0;
   for (uint64_t key = 0; key < 1000; ++key) nothing += masked_tokens(2, key) == 0;

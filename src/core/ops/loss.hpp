@@ -5,8 +5,10 @@
 
 namespace viaduct::ops {
 
+constexpr int32_t kIgnoredLabel = -100;  // of what a loss leaves out, torch's ignore_index
+
 // losses [B] fp32 (fp64 for fp64) = weight (logsumexp(logits) - logits[label]); dlogits (absent: not wanted; may alias
-// logits) = weight (softmax - onehot). logits [B, C]; labels [B] int32; a label of -100 contributes nothing. Computed in
+// logits) = weight (softmax - onehot). logits [B, C]; labels [B] int32; kIgnoredLabel contributes nothing. Computed in
 // fp32 (fp64 for fp64).
 void cross_entropy(Ctx&, Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, double weight = 1);
 

@@ -2,11 +2,10 @@
 
 #include "core/ops/cpu/parallel.hpp"
 #include "core/ops/cpu/vector_math.hpp"
+#include "core/ops/loss.hpp"
 
 namespace viaduct::ops::cpu {
 namespace {
-
-constexpr int32_t kIgnored = -100;  // torch's ignore_index
 
 // The largest logit and the sum of exp(logit - largest).
 template <class T, class C = compute_t<T>>
@@ -29,9 +28,9 @@ void write_probabilities(To* to, const T* x, int64_t n, C largest, C sum, C weig
 
 void check_labels(const int32_t* labels, int64_t samples, int64_t classes) {
   for (int64_t b = 0; b < samples; ++b)
-    if (labels[b] != kIgnored && (labels[b] < 0 || labels[b] >= classes))
+    if (labels[b] != kIgnoredLabel && (labels[b] < 0 || labels[b] >= classes))
       fail(Exit::crash, fmt::format("cross_entropy: label {} of row {} should be in [0, {}) or {}", labels[b], b,
-                                    classes, kIgnored));
+                                    classes, kIgnoredLabel));
 }
 
 }  // namespace
@@ -48,7 +47,7 @@ void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, 
     parallel_rows(samples, classes, [=](int64_t b) {
       const T* x = from + b * classes;
       T* dx = to ? to + b * classes : nullptr;
-      if (label[b] == kIgnored) {
+      if (label[b] == kIgnoredLabel) {
         loss[b] = 0;
         if (dx) std::fill(dx, dx + classes, T(0.0f));
         return;
