@@ -1,5 +1,6 @@
 #include "models/bridgetower.hpp"
 
+#include "core/ops/loss.hpp"
 #include "core/ops/rows.hpp"
 #include "models/bridgetower_body.hpp"
 #include "models/bridgetower_flops.hpp"
@@ -8,7 +9,6 @@
 namespace viaduct {
 namespace {
 
-constexpr int32_t kNoLabel = -100;
 constexpr Passes passes(BridgeTower::Pass p) { return 1u << int(p); }
 constexpr Passes kItm = passes(BridgeTower::Pass::itm), kItc = passes(BridgeTower::Pass::itc),
                  kMlm = passes(BridgeTower::Pass::mlm);
@@ -31,9 +31,9 @@ struct BridgeTower::State {
   PassBlocks blocks{store};
   BridgeTowerBody body;
   Poolers poolers;
-  std::deque<ItmHead> itm;  // one of those that the model has
-  std::deque<ItcHeads> itc;
-  std::deque<MlmHead> mlm;
+  std::optional<ItmHead> itm;  // those that the model has
+  std::optional<ItcHeads> itc;
+  std::optional<MlmHead> mlm;
 
   Tensor pooled(Ctx&, BlockReports&, const Inputs&, BridgeTowerBody::Outputs, Saved*) const;
   void pooled_backward(Ctx&, BlockReports&, Tensor d_pooled, BridgeTowerBody::Outputs d, const Saved&) const;
@@ -43,10 +43,10 @@ struct BridgeTower::Saved {
   Arena::Mark start;
   BridgeTowerBody::Saved body;
   Poolers::Saved poolers;
-  Tensor pooled;             // [B, 2 H]
-  ItcHeads::Three itc, raw;  // what enters the heads and what they make of it
-  Shape text;                // [B, T] of the masked rows
-  Tensor rows;               // [R] int32, among B x T
+  Tensor pooled;        // [B, 2 H]
+  Embeddings itc, raw;  // what enters the heads and what they make of it
+  Shape text;           // [B, T] of the masked rows
+  Tensor rows;          // [R] int32, among B x T
   MlmHead::Saved mlm;
 };
 
@@ -67,8 +67,6 @@ Maker begin(Ctx& ctx, BridgeTower::Saved* saved) {
   return {ctx, saved != nullptr};
 }
 
-BridgeTowerBody::Inputs body_inputs(const BridgeTower::Inputs& in) { return {in.pixels, in.ids, in.mask}; }
-
 }  // namespace
 
 BridgeTower::State::State(const BridgeTowerConfig& c, const ops::Normalization& normalization,
@@ -79,10 +77,9 @@ BridgeTower::State::State(const BridgeTowerConfig& c, const ops::Normalization& 
       poolers(blocks, c, body_options(p).readers.first, p.freeze_cross) {
   const bool tied = c.text.tie_word_embeddings;
   if (p.mlm)
-    mlm.emplace_back(blocks, c, kMlm, tied ? &body.text().words() : nullptr,
-                     tied ? body.text().words_range() : Range{});
-  if (p.itm) itm.emplace_back(blocks, c, kItm);
-  if (p.itc) itc.emplace_back(blocks, c, kItc);
+    mlm.emplace(blocks, c, kMlm, tied ? &body.text().words() : nullptr, tied ? body.text().words_range() : Range{});
+  if (p.itm) itm.emplace(blocks, c, kItm);
+  if (p.itc) itc.emplace(blocks, c, kItc);
 }
 
 BridgeTower::BridgeTower(const BridgeTowerConfig& c, const ops::Normalization& normalization, BridgeTowerParts parts)
@@ -99,7 +96,7 @@ Tensor BridgeTower::State::pooled(Ctx& ctx, BlockReports& reports, const Inputs&
   int64_t B = in.ids.shape[0], H = config.hidden_size;
   Tensor pooled = make({B, 2 * H});
   out.text_first = make({B, H}), out.image_first = make({B, H});
-  body.forward(ctx, reports, body_inputs(in), out, saved ? &saved->body : nullptr);
+  body.forward(ctx, reports, in, out, saved ? &saved->body : nullptr);
   poolers.forward(ctx, reports, pooled, out.text_first, out.image_first,
                   saved && body.trained() ? &saved->poolers : nullptr);
   if (saved) saved->pooled = pooled;
@@ -117,12 +114,12 @@ void BridgeTower::State::pooled_backward(Ctx& ctx, BlockReports& reports, Tensor
 }
 
 Tensor BridgeTower::itm(Ctx& ctx, GradSink* sink, const Inputs& in, Saved* saved) const {
-  expect(!state_->itm.empty(), "the model was made without itm");
+  expect(state_->itm.has_value(), "the model was made without itm");
   Tensor logits = begin(ctx, saved)({in.ids.shape[0], 2});
   auto scope = ctx.arena.scope("forward");
   BlockReports reports(state_->store, sink);
   Tensor pooled = state_->pooled(ctx, reports, in, {}, saved);
-  state_->itm[0].forward(ctx, reports, logits, pooled);
+  state_->itm->forward(ctx, reports, logits, pooled);
   return logits;
 }
 
@@ -132,21 +129,21 @@ void BridgeTower::itm_backward(Ctx& ctx, GradSink& sink, Tensor d_logits, const 
   BlockReports reports(state_->store, &sink);
   Tensor d_pooled;
   if (state_->body.trained()) d_pooled = ctx.arena.temp(saved.pooled.shape, saved.pooled.dtype);
-  state_->itm[0].backward(ctx, reports, d_pooled, d_logits, saved.pooled);
+  state_->itm->backward(ctx, reports, d_pooled, d_logits, saved.pooled);
   state_->pooled_backward(ctx, reports, d_pooled, {}, saved);
   ctx.arena.release(saved.start);
 }
 
 BridgeTower::Embeddings BridgeTower::itc(Ctx& ctx, GradSink* sink, const Inputs& in, Saved* saved) const {
-  expect(!state_->itc.empty(), "the model was made without itc");
+  expect(state_->itc.has_value(), "the model was made without itc");
   Maker make = begin(ctx, saved);
   int64_t B = in.ids.shape[0], H = config().hidden_size, C = config().contrastive_hidden_size;
   Embeddings e{make({B, C}), make({B, C}), make({B, C})};
   auto scope = ctx.arena.scope("forward");
   BlockReports reports(state_->store, sink);
-  ItcHeads::Three enter{make({B, H}), make({B, H}), {}}, raw{make({B, C}), make({B, C}), make({B, C})};
-  enter.cross = state_->pooled(ctx, reports, in, {.tower_text = enter.text, .tower_image = enter.image}, saved);
-  state_->itc[0].forward(ctx, reports, {e.text, e.image, e.cross}, raw, enter);
+  Embeddings enter{make({B, H}), make({B, H}), {}}, raw{make({B, C}), make({B, C}), make({B, C})};
+  enter.cross = state_->pooled(ctx, reports, in, {.towers = enter}, saved);
+  state_->itc->forward(ctx, reports, e, raw, enter);
   if (saved) saved->itc = enter, saved->raw = raw;
   return e;
 }
@@ -155,61 +152,61 @@ void BridgeTower::itc_backward(Ctx& ctx, GradSink& sink, const Embeddings& d, co
   auto scope = ctx.arena.scope("backward");
   state_->blocks.report_unreached(kItc, sink);
   BlockReports reports(state_->store, &sink);
-  const ItcHeads::Three& in = saved.itc;
+  const Embeddings& in = saved.itc;
   auto wanted = [&](bool is_wanted, const Tensor& t) {
     return is_wanted ? ctx.arena.temp(t.shape, t.dtype) : Tensor{};
   };
   const BridgeTowerParts& parts = state_->parts;
-  ItcHeads::Three d_in{wanted(!parts.freeze_text, in.text),
-                       wanted(!parts.freeze_vision || !parts.freeze_cross, in.image),
-                       wanted(state_->body.trained(), in.cross)};
-  state_->itc[0].backward(ctx, reports, d_in, {d.text, d.image, d.cross}, saved.raw, in);
-  state_->pooled_backward(ctx, reports, d_in.cross, {.tower_text = d_in.text, .tower_image = d_in.image}, saved);
+  Embeddings d_in{wanted(!parts.freeze_text, in.text), wanted(!parts.freeze_vision || !parts.freeze_cross, in.image),
+                  wanted(state_->body.trained(), in.cross)};
+  state_->itc->backward(ctx, reports, d_in, d, saved.raw, in);
+  state_->pooled_backward(ctx, reports, d_in.cross, {.towers = d_in}, saved);
   ctx.arena.release(saved.start);
 }
 
 Parameter& BridgeTower::logit_scale() {
-  expect(!state_->itc.empty(), "the model was made without itc");
-  return state_->itc[0].logit_scale();
+  expect(state_->itc.has_value(), "the model was made without itc");
+  return state_->itc->logit_scale();
 }
 void BridgeTower::open_logit_scale(GradSink& sink) {
-  BlockReports(state_->store, &sink).open(state_->itc[0].logit_scale_range());
+  BlockReports(state_->store, &sink).open(state_->itc->logit_scale_range());
 }
 
 BridgeTower::Embeddings BridgeTower::towers(Ctx& ctx, const Inputs& in) const {
-  expect(!state_->itc.empty(), "the model was made without itc");
+  expect(state_->itc.has_value(), "the model was made without itc");
   int64_t B = in.ids.shape[0], H = config().hidden_size, C = config().contrastive_hidden_size;
   auto make = [&](int64_t width) { return ctx.arena.temp({B, width}, ctx.dtype); };
   Embeddings e{make(C), make(C), {}};
   auto scope = ctx.arena.scope("forward");
-  ItcHeads::Three enter{make(H), make(H), {}}, raw{make(C), make(C), {}};
+  Embeddings enter{make(H), make(H), {}}, raw{make(C), make(C), {}};
   BlockReports reports;
-  state_->body.towers(ctx, body_inputs(in), enter.text, enter.image);
-  state_->itc[0].forward(ctx, reports, {e.text, e.image, {}}, raw, enter);
+  state_->body.towers(ctx, in, enter);
+  state_->itc->forward(ctx, reports, e, raw, enter);
   return e;
 }
 
 BridgeTower::Masked BridgeTower::mlm(Ctx& ctx, GradSink* sink, const Inputs& in, Tensor labels, Saved* saved) const {
-  expect(!state_->mlm.empty(), "the model was made without mlm");
+  expect(state_->mlm.has_value(), "the model was made without mlm");
   expect(labels.shape == in.ids.shape, "every token has a label");
   Maker make = begin(ctx, saved);
   const int64_t all = labels.numel(), V = config().text.vocab_size, H = config().hidden_size;
   const bool planning = ctx.device().is_meta();
   const int32_t* label = planning ? nullptr : data<int32_t>(labels);
-  const int64_t R = planning ? all : all - std::count(label, label + all, kNoLabel);
+  const int64_t R = planning ? all : all - std::count(label, label + all, ops::kIgnoredLabel);
   Masked masked{make({R, V}), make({R}, DType::i32)};
   auto scope = ctx.arena.scope("forward");
   Tensor rows = make({R}, DType::i32), x = make({R, H});
   if (saved) saved->text = labels.shape, saved->rows = rows;
   if (R == 0) return masked;  // nothing will be read
   for (int64_t i = 0, r = 0; !planning && i < all; ++i)
-    if (label[i] != kNoLabel) data<int32_t>(rows)[r] = int32_t(i), data<int32_t>(masked.labels)[r++] = label[i];
+    if (label[i] != ops::kIgnoredLabel)
+      data<int32_t>(rows)[r] = int32_t(i), data<int32_t>(masked.labels)[r++] = label[i];
 
   BlockReports reports(state_->store, sink);
   Tensor text = ctx.arena.temp({labels.shape[0], labels.shape[1], H}, ctx.dtype);
-  state_->body.forward(ctx, reports, body_inputs(in), {.text_rows = text}, saved ? &saved->body : nullptr);
+  state_->body.forward(ctx, reports, in, {.text_rows = text}, saved ? &saved->body : nullptr);
   ops::gather_rows(ctx, x, text, rows);
-  state_->mlm[0].forward(ctx, reports, masked.logits, x, saved ? &saved->mlm : nullptr);
+  state_->mlm->forward(ctx, reports, masked.logits, x, saved ? &saved->mlm : nullptr);
   return masked;
 }
 
@@ -226,7 +223,7 @@ void BridgeTower::mlm_backward(Ctx& ctx, GradSink& sink, Tensor d_logits, const 
     if (body.trained())
       d_text = ctx.arena.temp({saved.text[0], saved.text[1], x.shape[1]}, x.dtype),
       dx = ctx.arena.temp(x.shape, x.dtype);
-    state_->mlm[0].backward(ctx, reports, dx, d_logits, saved.mlm);
+    state_->mlm->backward(ctx, reports, dx, d_logits, saved.mlm);
     if (body.trained()) {
       ops::scatter_rows(ctx, d_text, dx, saved.rows, false);
       body.backward(ctx, reports, {.text_rows = d_text}, saved.body);

@@ -11,6 +11,7 @@
 #include "core/nn/parameter.hpp"
 #include "core/ops/patch.hpp"
 #include "models/bridgetower_config.hpp"
+#include "models/pair_tensors.hpp"
 
 namespace viaduct {
 
@@ -29,11 +30,9 @@ class BridgeTower {
   ParameterStore& parameters();
   const BridgeTowerConfig& config() const;
 
-  struct Inputs {
-    Tensor pixels;     // [B, S, S, 3] uint8
-    Tensor ids, mask;  // [B, T] int32
-  };
-  struct Saved;  // of a pass, from its forward to its backward
+  using Inputs = PairInputs;
+  using Embeddings = viaduct::Embeddings;  // unit vectors [B, C] each
+  struct Saved;                            // of a pass, from its forward to its backward
   struct SavedDeleter {
     void operator()(Saved*) const;
   };
@@ -48,20 +47,17 @@ class BridgeTower {
   Tensor itm(Ctx&, GradSink*, const Inputs&, Saved*) const;
   void itm_backward(Ctx&, GradSink&, Tensor d_logits, const Saved&);
 
-  // Contrastive: unit vectors [B, C] of text, image and fused pair. Their loss reads exp(logit_scale()).
-  struct Embeddings {
-    Tensor text, image, cross;
-  };
+  // Contrastive. The loss reads exp(logit_scale()).
   Embeddings itc(Ctx&, GradSink*, const Inputs&, Saved*) const;
   // The gradient of logit_scale is the caller's to add, before this call: it is opened by open_logit_scale().
   void itc_backward(Ctx&, GradSink&, const Embeddings& d, const Saved&);
   Parameter& logit_scale();  // [1]; a scalar in files
   void open_logit_scale(GradSink&);
-  // The towers alone, without the cross-modal encoder: [B, C] each, `cross` absent. Inference only.
+  // The towers alone, without the cross-modal encoder: `cross` absent. Inference only.
   Embeddings towers(Ctx&, const Inputs&) const;
 
-  // Masked language modelling: logits [R, V] for the R rows whose label is not -100 (all B x T on Device::meta),
-  // and their labels [R] int32.
+  // Masked language modelling: logits [R, V] for the R rows whose label is not ops::kIgnoredLabel (all B x T on
+  // Device::meta), and their labels [R] int32.
   struct Masked {
     Tensor logits, labels;
   };

@@ -18,7 +18,7 @@ struct BridgeTowerBody::Gradients {
   Tensor text_h, image_h;  // of what enters a link, where that is not the gradient of the link's output
 };
 
-void BridgeTowerBody::forward(Ctx& ctx, BlockReports& reports, const Inputs& in, const Outputs& out,
+void BridgeTowerBody::forward(Ctx& ctx, BlockReports& reports, const PairInputs& in, const Outputs& out,
                               Saved* saved) const {
   auto scope = ctx.arena.scope("body");
   int64_t B = in.ids.shape[0], T = in.ids.shape[1], N = config_.image_tokens(), H = config_.hidden_size;
@@ -44,7 +44,7 @@ void BridgeTowerBody::forward(Ctx& ctx, BlockReports& reports, const Inputs& in,
       s.text = ctx.arena.keep({B, T, H}, ctx.dtype), s.image = ctx.arena.keep({B, N, H}, ctx.dtype);
     cross(ctx, reports, level, s, in.mask, out, saved);
   }
-  if (out.tower_text) ops::select_token(ctx, out.tower_text, s.t, 0);
+  if (out.towers.text) ops::select_token(ctx, out.towers.text, s.t, 0);
 }
 
 void BridgeTowerBody::backward(Ctx& ctx, BlockReports& reports, const Outputs& d, const Saved& saved) const {
@@ -59,7 +59,7 @@ void BridgeTowerBody::backward(Ctx& ctx, BlockReports& reports, const Outputs& d
   if (d.text_first || saved.levels.size() > 1) g.from_text = make(g.image);
   const bool apart = text_links_.back().keeps_c();
   if (apart) g.text_h = make(g.text);
-  if (apart || d.tower_image) g.image_h = make(g.image);
+  if (apart || d.towers.image) g.image_h = make(g.image);
 
   for (size_t level = saved.levels.size(); level-- > 0;) {
     const Level& l = saved.levels[level];
@@ -74,7 +74,7 @@ void BridgeTowerBody::backward(Ctx& ctx, BlockReports& reports, const Outputs& d
 
 // The layers of the text tower between the bridge below and that of this level. A state is kept for the next layer's
 // backward or for that of the bridge.
-void BridgeTowerBody::text_layers(Ctx& ctx, BlockReports& reports, size_t level, States& s, const Inputs& in,
+void BridgeTowerBody::text_layers(Ctx& ctx, BlockReports& reports, size_t level, States& s, const PairInputs& in,
                                   Saved* saved) const {
   Roberta::Saved* kept = saved && train_text_ ? &saved->text : nullptr;
   Shape shape{in.ids.shape[0], in.ids.shape[1], config_.hidden_size};
@@ -95,7 +95,7 @@ void BridgeTowerBody::text_backward(Ctx& ctx, BlockReports& reports, size_t leve
   if (level == 0) text_.embed_backward(ctx, reports, g.t, saved.text);
 }
 
-void BridgeTowerBody::vision_blocks(Ctx& ctx, BlockReports& reports, size_t level, States& s, const Inputs& in,
+void BridgeTowerBody::vision_blocks(Ctx& ctx, BlockReports& reports, size_t level, States& s, const PairInputs& in,
                                     Saved* saved) const {
   ClipVision::Saved* kept = saved && train_vision_ ? &saved->vision : nullptr;
   Shape shape{in.pixels.shape[0], config_.image_tokens(), config_.vision.hidden_size};
@@ -134,11 +134,11 @@ void BridgeTowerBody::enter(Ctx& ctx, BlockReports& reports, size_t level, State
     auto inner = ctx.arena.scope("image transform");
     Tensor normed = ctx.arena.temp(s.v.shape, s.v.dtype);
     vision_.post().forward(ctx, normed, kept ? kept->post : ops::NormStats{}, s.v);
-    image_transform_[0].forward(ctx, image_h, normed);
+    image_transform_->forward(ctx, image_h, normed);
   }
-  if (is_last(level) && out.tower_image) ops::select_token(ctx, out.tower_image, image_h, 0);
+  if (is_last(level) && out.towers.image) ops::select_token(ctx, out.towers.image, image_h, 0);
   image_links_[level].forward(ctx, s.image_in, image_h, s.image, kept ? &kept->image_link : nullptr);
-  text_transform_[0].forward(ctx, text_h, s.t);
+  text_transform_->forward(ctx, text_h, s.t);
   text_links_[level].forward(ctx, s.text_in, text_h, s.text, kept ? &kept->text_link : nullptr);
 }
 
@@ -151,9 +151,9 @@ void BridgeTowerBody::enter_backward(Ctx& ctx, BlockReports& reports, size_t lev
 
   if (text_below || level > 0) {
     Tensor dh = text_links_[level].backward(ctx, g.text, text_below ? g.text_h : Tensor{}, l.text_link);
-    if (text_below) text_transform_[0].backward(ctx, g.t, !is_top, dh, l.t);
+    if (text_below) text_transform_->backward(ctx, g.t, !is_top, dh, l.t);
   }
-  if (is_top && g.t && d.tower_text) ops::select_token_backward(ctx, g.t, d.tower_text, 0);
+  if (is_top && g.t && d.towers.text) ops::select_token_backward(ctx, g.t, d.towers.text, 0);
 
   if (image_below || level > 0) {
     Tensor dh = image_links_[level].backward(ctx, g.image, image_below ? g.image_h : Tensor{}, l.image_link);
@@ -167,12 +167,12 @@ void BridgeTowerBody::enter_backward(Ctx& ctx, BlockReports& reports, size_t lev
 void BridgeTowerBody::image_transform_backward(Ctx& ctx, size_t level, Gradients& g, Tensor dh, const Outputs& d,
                                                const Level& l) const {
   auto scope = ctx.arena.scope("image transform");
-  if (is_last(level) && d.tower_image) {
+  if (is_last(level) && d.towers.image) {
     if (!image_links_[level].keeps_c()) {  // dh is the gradient of the pair below as well, which this is no part of
       ops::copy(ctx, g.image_h, dh);
       dh = g.image_h;
     }
-    ops::select_token_backward(ctx, dh, d.tower_image, 0);
+    ops::select_token_backward(ctx, dh, d.towers.image, 0);
   }
   Tensor normed, d_normed;
   if (train_cross_) {
@@ -180,7 +180,7 @@ void BridgeTowerBody::image_transform_backward(Ctx& ctx, size_t level, Gradients
     vision_.post().forward(ctx, normed, {}, l.v);
   }
   if (train_vision_) d_normed = ctx.arena.temp(l.v.shape, l.v.dtype);
-  image_transform_[0].backward(ctx, d_normed, false, dh, normed);
+  image_transform_->backward(ctx, d_normed, false, dh, normed);
   if (train_vision_) vision_.post().backward(ctx, g.v, d_normed, l.v, l.post, !is_last(level));
 }
 
@@ -220,7 +220,7 @@ void BridgeTowerBody::cross_backward(Ctx& ctx, BlockReports& reports, size_t lev
   if (to_image.dy) ops::add(ctx, g.image, g.image, g.from_text);
 }
 
-void BridgeTowerBody::towers(Ctx& ctx, const Inputs& in, Tensor tower_text, Tensor tower_image) const {
+void BridgeTowerBody::towers(Ctx& ctx, const PairInputs& in, const Embeddings& out) const {
   auto scope = ctx.arena.scope("towers");
   BlockReports reports;
   int64_t B = in.ids.shape[0], T = in.ids.shape[1], width = config_.vision.hidden_size;
@@ -228,7 +228,7 @@ void BridgeTowerBody::towers(Ctx& ctx, const Inputs& in, Tensor tower_text, Tens
   Tensor t = ctx.arena.temp({B, T, config_.hidden_size}, ctx.dtype);
   text_.embed(ctx, reports, t, in.ids, nullptr);
   for (size_t i = 0; i < last; ++i) text_.layer(ctx, reports, i, t, {t, in.mask}, nullptr);
-  text_.last_first_token(ctx, tower_text, {t, in.mask});
+  text_.last_first_token(ctx, out.text, {t, in.mask});
 
   Tensor v = ctx.arena.temp({B, config_.image_tokens(), width}, ctx.dtype),
          first = ctx.arena.temp({B, width}, ctx.dtype);
@@ -236,7 +236,7 @@ void BridgeTowerBody::towers(Ctx& ctx, const Inputs& in, Tensor tower_text, Tens
   for (size_t i = 0; i < last; ++i) vision_.block(ctx, reports, i, v, v, nullptr);
   vision_.block_first_token(ctx, last, first, v);
   vision_.post().forward(ctx, first, {}, first);
-  image_transform_[0].forward(ctx, tower_image, first);
+  image_transform_->forward(ctx, out.image, first);
 }
 
 }  // namespace viaduct

@@ -6,6 +6,7 @@
 
 #include "models/bridge.hpp"
 #include "models/clip_vision.hpp"
+#include "models/pair_tensors.hpp"
 #include "models/roberta.hpp"
 
 namespace viaduct {
@@ -25,14 +26,11 @@ class BridgeTowerBody {
  public:
   BridgeTowerBody(PassBlocks&, const BridgeTowerConfig&, const ops::Normalization&, const BodyOptions&);
 
-  struct Inputs {
-    Tensor pixels, ids, mask;
-  };
   // Results of the caller, or their gradients: what is absent is not wanted, and not computed where nothing else needs
-  // it. Of the encoder either the first two or the last.
+  // it. Of the encoder either the first two or the last; of the towers no cross.
   struct Outputs {
     Tensor text_first, image_first;  // [B, H] token 0 of the last pair's outputs
-    Tensor tower_text, tower_image;  // [B, H] token 0 of the text tower; of the vision tower, transformed and typed
+    Embeddings towers;               // [B, H] token 0 of the text tower; of the vision tower, transformed and typed
     Tensor text_rows;                // [B, T, H] the last text layer's output
   };
   struct Level {
@@ -49,12 +47,12 @@ class BridgeTowerBody {
   };
 
   // Keeps nothing when nothing of the body is trained.
-  void forward(Ctx&, BlockReports&, const Inputs&, const Outputs&, Saved*) const;
+  void forward(Ctx&, BlockReports&, const PairInputs&, const Outputs&, Saved*) const;
   // `d` is used as working memory. Goes no deeper than the lowest trained block.
   void backward(Ctx&, BlockReports&, const Outputs& d, const Saved&) const;
   bool trained() const { return train_text_ || train_vision_ || train_cross_; }
-  // Token 0 of the towers as in Outputs, without the encoder; inference only.
-  void towers(Ctx&, const Inputs&, Tensor tower_text, Tensor tower_image) const;
+  // Outputs::towers, without the encoder; inference only.
+  void towers(Ctx&, const PairInputs&, const Embeddings& out) const;
 
   const Roberta& text() const { return text_; }
 
@@ -64,8 +62,8 @@ class BridgeTowerBody {
   void add_text_pooler(PassBlocks&);
   struct States;     // forward: what goes on from level to level
   struct Gradients;  // backward
-  void text_layers(Ctx&, BlockReports&, size_t level, States&, const Inputs&, Saved*) const;
-  void vision_blocks(Ctx&, BlockReports&, size_t level, States&, const Inputs&, Saved*) const;
+  void text_layers(Ctx&, BlockReports&, size_t level, States&, const PairInputs&, Saved*) const;
+  void vision_blocks(Ctx&, BlockReports&, size_t level, States&, const PairInputs&, Saved*) const;
   void enter(Ctx&, BlockReports&, size_t level, States&, const Outputs&, Saved*) const;
   void cross(Ctx&, BlockReports&, size_t level, States&, Tensor mask, const Outputs&, Saved*) const;
   void cross_backward(Ctx&, BlockReports&, size_t level, Gradients&, const Outputs& d, const Saved&) const;
@@ -86,7 +84,7 @@ class BridgeTowerBody {
   Range types_range_, transforms_range_;
   std::vector<Range> link_ranges_;  // one for each level, as the links
   Parameter* types_ = nullptr;
-  std::deque<TowerTransform> text_transform_, image_transform_;  // one each
+  std::optional<TowerTransform> text_transform_, image_transform_;
   std::deque<Link> text_links_, image_links_;
   LayerStack<nn::CrossLayer> text_cross_, image_cross_;
 };

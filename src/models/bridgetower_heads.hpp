@@ -1,9 +1,12 @@
 // The heads of BridgeTower, each a block. What enters a head is the caller's and lives until its backward; gradients of
 // it that are absent are not wanted.
 #pragma once
+#include <optional>
+
 #include "core/nn/layer_norm.hpp"
 #include "core/nn/pooler.hpp"
 #include "models/bridgetower_config.hpp"
+#include "models/pair_tensors.hpp"
 #include "models/pass_blocks.hpp"
 
 namespace viaduct {
@@ -20,7 +23,7 @@ class Poolers {
 
  private:
   Range range_;
-  std::deque<nn::Pooler> text_, image_;  // one each
+  std::optional<nn::Pooler> text_, image_;  // made inside their block of the store, as all below
 };
 
 // Image-text matching: logits [B, 2].
@@ -32,26 +35,24 @@ class ItmHead {
 
  private:
   Range range_;
-  std::deque<nn::Linear> fc_;  // one
+  std::optional<nn::Linear> fc_;
 };
 
 // Unit vectors of the text tower, the vision tower and the pooled pair.
 class ItcHeads {
  public:
   ItcHeads(PassBlocks&, const BridgeTowerConfig&, Passes reached_by);
-  struct Three {
-    Tensor text, image, cross;
-  };
   // in: [B, H], [B, H], [B, 2 H]; raw, out [B, C]: before and after the normalisation. Without a cross only the towers.
-  void forward(Ctx&, BlockReports&, const Three& out, const Three& raw, const Three& in) const;
-  void backward(Ctx&, BlockReports&, const Three& d_in, const Three& d_out, const Three& raw, const Three& in) const;
+  void forward(Ctx&, BlockReports&, const Embeddings& out, const Embeddings& raw, const Embeddings& in) const;
+  void backward(Ctx&, BlockReports&, const Embeddings& d_in, const Embeddings& d_out, const Embeddings& raw,
+                const Embeddings& in) const;
   Parameter& logit_scale() const { return *logit_scale_; }
   Range logit_scale_range() const { return logit_scale_range_; }
 
  private:
   Range range_, logit_scale_range_;
   Parameter* logit_scale_ = nullptr;
-  std::deque<nn::Linear> text_, image_, cross_;  // one each
+  std::optional<nn::Linear> text_, image_, cross_;
 };
 
 // Masked language modelling: x [R, H] -> logits [R, V] = decoder LN(act(dense x)) + bias.
@@ -69,8 +70,8 @@ class MlmHead {
  private:
   ops::Activation activation_;
   Range range_, tied_range_;  // tied: reported by whoever else uses it
-  std::deque<nn::Linear> dense_;
-  std::deque<nn::LayerNorm> norm_;
+  std::optional<nn::Linear> dense_;
+  std::optional<nn::LayerNorm> norm_;
   const Parameter *decoder_ = nullptr, *bias_ = nullptr;
 };
 

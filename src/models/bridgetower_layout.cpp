@@ -44,9 +44,9 @@ void BridgeTowerBody::add_shared(PassBlocks& blocks, const BodyOptions& o) {
     types_ = &store.add(kPrefix + "token_type_embeddings.weight", {2, H}, {.init = Init::normal(stddev)});
   });
   transforms_range_ = blocks.add(kPrefix + "cross_modal_transforms", all, o.freeze_cross, [&] {
-    text_transform_.push_back({linear(store, "cross_modal_text_transform", H, H, stddev), *types_, 0});
-    image_transform_.push_back(
-        {linear(store, "cross_modal_image_transform", config_.vision.hidden_size, H, stddev), *types_, 1});
+    text_transform_.emplace(TowerTransform{linear(store, "cross_modal_text_transform", H, H, stddev), *types_, 0});
+    image_transform_.emplace(TowerTransform{
+        linear(store, "cross_modal_image_transform", config_.vision.hidden_size, H, stddev), *types_, 1});
   });
 }
 

@@ -51,10 +51,10 @@ ClipVision::ClipVision(PassBlocks& blocks, const BridgeTowerConfig& c, const ops
   const ParameterOptions normal{.init = Init::normal(float(f / std::sqrt(double(width_))))};
   embed_range_ = blocks.add(prefix + "embeddings", o.reached_by, o.frozen, [&] {
     class_ = &store.add(embeddings + "class_embedding", {width_}, normal);
-    projection_.emplace_back(store, embeddings + "patch_embedding", 3 * patch_ * patch_, width_,
-                             nn::Linear::Options{false, float(BridgeTowerConfig::kStddev * f)});
+    projection_.emplace(store, embeddings + "patch_embedding", 3 * patch_ * patch_, width_,
+                        nn::Linear::Options{false, float(BridgeTowerConfig::kStddev * f)});
     positions_ = &store.add(embeddings + "position_embedding.weight", {tokens_, width_}, normal);
-    pre_.emplace_back(store, prefix + "ln_pre", width_, c.vision.layer_norm_eps);
+    pre_.emplace(store, prefix + "ln_pre", width_, c.vision.layer_norm_eps);
   });
 }
 
@@ -67,7 +67,7 @@ void ClipVision::add_block(PassBlocks& blocks) {
 void ClipVision::add_post(PassBlocks& blocks) {
   std::string name = std::string(kPrefix) + "ln_post";
   post_range_ = blocks.add(name, options_.reached_by, options_.frozen,
-                           [&] { post_.emplace_back(blocks.store(), name, width_, config_.vision.layer_norm_eps); });
+                           [&] { post_.emplace(blocks.store(), name, width_, config_.vision.layer_norm_eps); });
 }
 
 void ClipVision::embed(Ctx& ctx, BlockReports& reports, Tensor out, Tensor pixels, Saved* saved) const {
@@ -79,9 +79,9 @@ void ClipVision::embed(Ctx& ctx, BlockReports& reports, Tensor out, Tensor pixel
   Tensor patches = ctx.arena.temp({B, G, 3 * patch_ * patch_}, out.dtype);
   Tensor embedded = ctx.arena.temp({B, G, width_}, out.dtype);
   ops::patchify(ctx, patches, pixels, patch_, normalization_);
-  projection_[0].forward(ctx, embedded, patches);
+  projection_->forward(ctx, embedded, patches);
   ops::assemble_tokens(ctx, tokens, embedded, class_->value, positions_->value);
-  pre_[0].forward(ctx, out, stats, tokens);
+  pre_->forward(ctx, out, stats, tokens);
   if (saved) saved->pixels = pixels, saved->tokens = tokens, saved->stats = stats;
 }
 
@@ -91,10 +91,10 @@ void ClipVision::embed_backward(Ctx& ctx, BlockReports& reports, Tensor d, const
   int64_t B = d.shape[0], G = tokens_ - 1;
   Tensor patches = ctx.arena.temp({B, G, 3 * patch_ * patch_}, d.dtype);
   Tensor d_embedded = ctx.arena.temp({B, G, width_}, d.dtype);
-  pre_[0].backward(ctx, d, d, s.tokens, s.stats, false);
+  pre_->backward(ctx, d, d, s.tokens, s.stats, false);
   ops::assemble_tokens_backward(ctx, d_embedded, class_->grad, positions_->grad, d);
   ops::patchify(ctx, patches, s.pixels, patch_, normalization_);
-  projection_[0].backward(ctx, {}, d_embedded, patches);
+  projection_->backward(ctx, {}, d_embedded, patches);
   reports.ready(embed_range_);
 }
 

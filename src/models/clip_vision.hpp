@@ -1,6 +1,8 @@
 // The vision tower of BridgeTower: CLIP's ViT (Radford et al. 2021), block by block, because every one of the last
 // blocks is bridged through one shared final norm. Names below `bridgetower.vision_model.visual.`.
 #pragma once
+#include <optional>
+
 #include "core/nn/encoder_block.hpp"
 #include "core/ops/patch.hpp"
 #include "models/roberta.hpp"
@@ -35,7 +37,7 @@ class ClipVision {
   }
 
   // The shared final norm, whose caller reports its block.
-  const nn::LayerNorm& post() const { return post_[0]; }
+  const nn::LayerNorm& post() const { return *post_; }
   Range post_range() const { return post_range_; }
 
  private:
@@ -45,8 +47,8 @@ class ClipVision {
   ops::Normalization normalization_;
   Range embed_range_, post_range_;
   Parameter *class_ = nullptr, *positions_ = nullptr;
-  std::deque<nn::Linear> projection_;  // one, as the norms; made inside their blocks of the store
-  std::deque<nn::LayerNorm> pre_, post_;
+  std::optional<nn::Linear> projection_;  // as the norms, made inside its block of the store
+  std::optional<nn::LayerNorm> pre_, post_;
   LayerStack<nn::EncoderBlock> blocks_;
 };
 

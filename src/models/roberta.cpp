@@ -29,7 +29,7 @@ Roberta::Roberta(PassBlocks& blocks, const BridgeTowerConfig::Text& c, const Tow
     positions_ =
         &store.add(embeddings + "position_embeddings.weight", {c.max_position_embeddings, c.hidden_size}, normal);
     types_ = &store.add(embeddings + "token_type_embeddings.weight", {c.type_vocab_size, c.hidden_size}, normal);
-    norm_.emplace_back(store, embeddings + "LayerNorm", c.hidden_size, c.layer_norm_eps);
+    norm_.emplace(store, embeddings + "LayerNorm", c.hidden_size, c.layer_norm_eps);
   });
 }
 
@@ -45,7 +45,7 @@ void Roberta::embed(Ctx& ctx, BlockReports& reports, Tensor out, Tensor ids, Sav
   Tensor sum = saved ? ctx.arena.keep(out.shape, out.dtype) : out;
   ops::NormStats stats = saved ? nn::keep_stats(ctx, sum) : ops::NormStats{};
   ops::embed_text(ctx, sum, ids, {words_->value, positions_->value, types_->value}, int32_t(config_.pad_token_id));
-  norm_[0].forward(ctx, out, stats, sum);
+  norm_->forward(ctx, out, stats, sum);
   ops::dropout(ctx, out, out, {float(config_.hidden_dropout_prob), options_.first_op});
   if (saved) saved->ids = ids, saved->sum = sum, saved->stats = stats;
 }
@@ -53,7 +53,7 @@ void Roberta::embed(Ctx& ctx, BlockReports& reports, Tensor out, Tensor ids, Sav
 void Roberta::embed_backward(Ctx& ctx, BlockReports& reports, Tensor d, const Saved& s) const {
   reports.open(words_range_), reports.open(embed_range_);
   ops::dropout(ctx, d, d, {float(config_.hidden_dropout_prob), options_.first_op});
-  norm_[0].backward(ctx, d, d, s.sum, s.stats, false);
+  norm_->backward(ctx, d, d, s.sum, s.stats, false);
   ops::embed_text_backward(ctx, {words_->grad, positions_->grad, types_->grad}, d, s.ids,
                            int32_t(config_.pad_token_id));
   reports.ready(embed_range_), reports.ready(words_range_);

@@ -1,6 +1,8 @@
 // The text tower of BridgeTower: RoBERTa (Liu et al. 2019) without its pooler, layer by layer, because every one of the
 // last layers is bridged. Names below `bridgetower.text_model.`.
 #pragma once
+#include <optional>
+
 #include "core/nn/post_norm_layers.hpp"
 #include "models/bridgetower_config.hpp"
 #include "models/layer_stack.hpp"
@@ -48,7 +50,7 @@ class Roberta {
   TowerOptions options_;
   Range words_range_, embed_range_;
   Parameter *words_ = nullptr, *positions_ = nullptr, *types_ = nullptr;
-  std::deque<nn::LayerNorm> norm_;  // one; made inside its block of the store
+  std::optional<nn::LayerNorm> norm_;  // made inside its block of the store
   LayerStack<nn::TextLayer> layers_;
 };
 

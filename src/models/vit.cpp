@@ -25,8 +25,8 @@ Vit::Vit(ParameterStore& store, const VitConfig& config, bool recompute)
   embed_range_ = store.block("vit.embeddings", [&] {
     cls_ = &store.add("vit.embeddings.cls_token", {W}, {.init = Init::normal(stddev)});
     positions_ = &store.add("vit.embeddings.position_embeddings", {config.tokens(), W}, {.init = Init::normal(stddev)});
-    patch_.emplace_back(store, "vit.embeddings.patch_embeddings.projection", 3 * P * P, W,
-                        nn::Linear::Options{true, stddev});
+    patch_.emplace(store, "vit.embeddings.patch_embeddings.projection", 3 * P * P, W,
+                   nn::Linear::Options{true, stddev});
   });
   for (int64_t i = 0; i < config.num_hidden_layers; ++i)
     block_ranges_.push_back(store.block(fmt::format("vit.encoder.layer.{}", i), [&] {
@@ -42,8 +42,7 @@ Vit::Vit(ParameterStore& store, const VitConfig& config, bool recompute)
                                                    .attention_dropout = float(config.attention_probs_dropout_prob),
                                                    .first_op = kFirstBlockDropout + kDropoutsPerBlock * uint32_t(i)});
     }));
-  norm_range_ =
-      store.block("vit.layernorm", [&] { norm_.emplace_back(store, "vit.layernorm", W, config.layer_norm_eps); });
+  norm_range_ = store.block("vit.layernorm", [&] { norm_.emplace(store, "vit.layernorm", W, config.layer_norm_eps); });
 }
 
 Tensor Vit::embed(Ctx& ctx, Tensor pixels, const ops::Normalization& normalization, bool keep) const {
@@ -55,7 +54,7 @@ Tensor Vit::embed(Ctx& ctx, Tensor pixels, const ops::Normalization& normalizati
   auto scope = ctx.arena.scope("embed");
   Tensor patches = ctx.arena.temp({B, G, 3 * P * P}, ctx.dtype), embedded = ctx.arena.temp({B, G, W}, ctx.dtype);
   ops::patchify(ctx, patches, pixels, P, normalization);
-  patch_[0].forward(ctx, embedded, patches);
+  patch_->forward(ctx, embedded, patches);
   ops::assemble_tokens(ctx, tokens, embedded, cls_->value, positions_->value);
   ops::dropout(ctx, tokens, tokens, {float(config_.hidden_dropout_prob), kEmbeddingDropout});
   return tokens;
@@ -68,7 +67,7 @@ void Vit::embed_backward(Ctx& ctx, Tensor d, const Saved& saved, const ops::Norm
   Tensor patches = ctx.arena.temp({B, G, 3 * P * P}, ctx.dtype), d_embedded = ctx.arena.temp({B, G, W}, ctx.dtype);
   ops::assemble_tokens_backward(ctx, d_embedded, cls_->grad, positions_->grad, d);
   ops::patchify(ctx, patches, saved.pixels, P, normalization);
-  patch_[0].backward(ctx, {}, d_embedded, patches);
+  patch_->backward(ctx, {}, d_embedded, patches);
 }
 
 Tensor Vit::forward(Ctx& ctx, GradSink* sink, Tensor pixels, const ops::Normalization& normalization,
@@ -100,7 +99,7 @@ Tensor Vit::forward(Ctx& ctx, GradSink* sink, Tensor pixels, const ops::Normaliz
   need(norm_range_);
   ops::NormStats stats;
   if (saved) saved->last = x, stats = saved->stats = nn::keep_stats(ctx, x);
-  norm_[0].forward(ctx, features, stats, x);
+  norm_->forward(ctx, features, stats, x);
   return features;
 }
 
@@ -110,7 +109,7 @@ void Vit::backward(Ctx& ctx, GradSink& sink, Tensor d_features, const ops::Norma
   int64_t B = saved.pixels.shape[0], W = config_.hidden_size;
   Tensor d_first = ctx.arena.temp({B, W}, ctx.dtype), d = ctx.arena.temp({B, config_.tokens(), W}, ctx.dtype);
   store_.open(norm_range_, sink);
-  norm_[0].backward(ctx, d_first, d_features, saved.last, saved.stats, false);
+  norm_->backward(ctx, d_first, d_features, saved.last, saved.stats, false);
   sink.ready(norm_range_);
   for (size_t i = blocks_.size(); i-- > 0;) {
     store_.open(block_ranges_[i], sink);

@@ -3,6 +3,7 @@
 // `...attention.qkv`.
 #pragma once
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "core/nn/encoder_block.hpp"
@@ -41,9 +42,9 @@ class Vit {
   Range embed_range_, norm_range_;
   std::vector<Range> block_ranges_;
   Parameter *cls_ = nullptr, *positions_ = nullptr;
-  std::deque<nn::Linear> patch_;  // one; made inside its block of the store
+  std::optional<nn::Linear> patch_;  // as the norm, made inside its block of the store
   std::deque<nn::EncoderBlock> blocks_;
-  std::deque<nn::LayerNorm> norm_;  // one
+  std::optional<nn::LayerNorm> norm_;
 };
 
 }  // namespace viaduct

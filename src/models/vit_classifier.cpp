@@ -7,8 +7,8 @@ namespace viaduct {
 VitClassifier::VitClassifier(const VitConfig& config, const ops::Normalization& normalization, bool recompute)
     : config_(config), normalization_(normalization), vit_(store_, config, recompute) {
   classifier_range_ = store_.block("classifier", [&] {
-    classifier_.emplace_back(store_, "classifier", config.hidden_size, config.classes(),
-                             nn::Linear::Options{true, float(config.initializer_range)});
+    classifier_.emplace(store_, "classifier", config.hidden_size, config.classes(),
+                        nn::Linear::Options{true, float(config.initializer_range)});
   });
 }
 
@@ -16,7 +16,7 @@ Tensor VitClassifier::forward(Ctx& ctx, Tensor pixels) const {
   Tensor logits = ctx.arena.temp({pixels.shape[0], config_.classes()}, ctx.dtype);
   auto scope = ctx.arena.scope("forward");
   Tensor features = vit_.forward(ctx, nullptr, pixels, normalization_, nullptr);
-  classifier_[0].forward(ctx, logits, features);
+  classifier_->forward(ctx, logits, features);
   return logits;
 }
 
@@ -30,14 +30,14 @@ void VitClassifier::train(Ctx& ctx, const Batch& batch, GradSink& sink) {
   sink.need(classifier_range_);
   Tensor logits = ctx.arena.temp({B, config_.classes()}, ctx.dtype);
   Tensor losses = ctx.arena.temp({B}, stat_dtype(ctx.dtype));
-  classifier_[0].forward(ctx, logits, features);
+  classifier_->forward(ctx, logits, features);
   ops::cross_entropy(ctx, losses, logits, logits, batch.labels);
   sink.add_loss(losses, B);
 
   ctx.enter(Phase::backward);
   Tensor d_features = ctx.arena.temp(features.shape, features.dtype);
   store_.open(classifier_range_, sink);
-  classifier_[0].backward(ctx, d_features, logits, features);
+  classifier_->backward(ctx, d_features, logits, features);
   sink.ready(classifier_range_);
   vit_.backward(ctx, sink, d_features, normalization_, saved);
   ctx.arena.release(start);

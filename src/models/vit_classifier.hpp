@@ -26,7 +26,7 @@ class VitClassifier {
   ops::Normalization normalization_;
   ParameterStore store_;
   Vit vit_;
-  std::deque<nn::Linear> classifier_;  // one
+  std::optional<nn::Linear> classifier_;  // made inside its block of the store
   Range classifier_range_;
 };
 
