@@ -20,6 +20,8 @@ Exit run(const Invocation& call) {
   options.quarantine_budget = data->size();  // they are reported, however many there are
   Loader loader(data, options);
   auto metrics = evaluate(engine.task(), engine.work(), loader, call.comm);
+  if (auto bad = metrics.find("eval_quarantined"); bad != metrics.end() && bad->second >= double(data->size()))
+    fail_input(fmt::format("none of the {} images to evaluate can be read; the warnings above say why", data->size()));
   if (call.world.rank == 0) {
     fmt::print("model {}, {} {} of {}\n", config.model.pretrained, data->size(),
                classifies ? "images" : "images with texts",

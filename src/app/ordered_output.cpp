@@ -54,7 +54,8 @@ void OrderedOutput::finish() {
     std::string whole = fmt::format("{}.new.{}", path_, ::getpid()), chunk(1 << 20, '\0');
     FileWriter writer(whole);
     for (auto& part : parts_) {
-      std::rewind(part.get());  // flushes; what the disk refused shows as an error
+      // What the disk refuses shows when the buffer is written; rewind() would forget it.
+      if (std::fflush(part.get()) != 0 || std::fseek(part.get(), 0, SEEK_SET) != 0) fail_write(path_);
       while (size_t n = std::fread(chunk.data(), 1, chunk.size(), part.get())) writer.append(chunk.data(), int64_t(n));
       if (std::ferror(part.get())) fail_write(path_);
     }

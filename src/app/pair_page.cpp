@@ -14,16 +14,24 @@ constexpr const char* kStyle = R"(
   main { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
   figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
   img { width: 100%; height: 12rem; object-fit: contain; background: #8882; display: block; }
-  .pair { padding: .5rem .8rem; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+  figcaption { padding: .4rem .8rem 0; font-size: .75rem; opacity: .6; overflow-wrap: anywhere; }
+  .pair { padding: .5rem .8rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
   .bar { height: 6px; border-radius: 3px; background: #8883; margin-top: .3rem; }
   .bar i { display: block; height: 100%; border-radius: 3px; background: var(--yes); }
   .low i { background: var(--no); }
   b { float: right; font-variant-numeric: tabular-nums; margin-left: .6rem; }
   .said { float: right; margin-left: .4rem; })";
 
+// Control characters, which may move the cursor or break a row, as their picture U+FFFD.
+std::string printable(const std::string& text) {
+  std::string out;
+  for (char c : text) out += uint8_t(c) < 0x20 || c == 0x7f ? (c == '\n' || c == '\t' ? " " : "�") : std::string(1, c);
+  return out;
+}
+
 std::string escape(const std::string& text) {
   std::string out;
-  for (char c : text) switch (c) {
+  for (char c : printable(text)) switch (c) {
       case '&':
         out += "&amp;";
         break;
@@ -71,6 +79,10 @@ std::string summary(const std::vector<ScoredPair>& pairs) {
   return fmt::format("{} of {} pairs are judged rightly (✓), {} wrongly (✗)", rightly, known, known - rightly);
 }
 
+std::string first_of(const std::vector<ScoredPair>& pairs, int64_t of) {
+  return int64_t(pairs.size()) < of ? fmt::format("the first {} of {} texts: ", pairs.size(), of) : "";
+}
+
 // Characters, not bytes, of UTF-8.
 std::string shortened(const std::string& text, size_t most) {
   size_t characters = 0, at = 0;
@@ -81,18 +93,18 @@ std::string shortened(const std::string& text, size_t most) {
 
 }  // namespace
 
-void write_pair_page(const Path& path, const std::string& title, const std::vector<ScoredPair>& pairs) {
+void write_pair_page(const Path& path, const std::string& title, const std::vector<ScoredPair>& pairs, int64_t of) {
   std::string page = fmt::format(
       "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{1}\n</style>\n"
       "<h1>{0}</h1>\n<p>{2}. The score is the probability that picture and text belong together.</p>\n<main>\n",
-      escape(title), kStyle, summary(pairs));
+      escape(title), kStyle, first_of(pairs, of) + summary(pairs));
   for (size_t i = 0; i < pairs.size(); ++i) {
     const ScoredPair& pair = pairs[i];
     bool new_picture = i == 0 || pairs[i - 1].image != pair.image;
     if (new_picture)
-      page += fmt::format("{}<figure><img alt=\"{}\" src=\"data:{};base64,{}\">\n", i ? "</figure>\n" : "",
-                          escape(pair.image), media_type(pair.file), base64(pair.file));
+      page += fmt::format("{0}<figure><img alt=\"{1}\" src=\"data:{2};base64,{3}\">\n<figcaption>{1}</figcaption>\n",
+                          i ? "</figure>\n" : "", escape(pair.image), media_type(pair.file), base64(pair.file));
     page += fmt::format(
         "<div class=\"pair{}\"><span class=\"said\">{}</span><b>{:.3f}</b>{}"
         "<div class=\"bar\"><i style=\"width:{:.1f}%\"></i></div></div>\n",
@@ -102,12 +114,12 @@ void write_pair_page(const Path& path, const std::string& title, const std::vect
   write_file_durable(path, page);
 }
 
-std::string pair_table(const std::vector<ScoredPair>& pairs) {
+std::string pair_table(const std::vector<ScoredPair>& pairs, int64_t of) {
   std::string table = fmt::format("{:>7}    {:<60} {}\n", "score", "text", "picture");
   for (const ScoredPair& pair : pairs)
     table += fmt::format("{:>7.3f} {:<2} {} {}\n", pair.score, pair.match ? verdict(pair) : " ",
-                         shortened(pair.text, 59), pair.image);
-  return table + summary(pairs) + "\n";
+                         shortened(printable(pair.text), 59), printable(pair.image));
+  return table + first_of(pairs, of) + summary(pairs) + "\n";
 }
 
 }  // namespace viaduct::app

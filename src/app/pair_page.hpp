@@ -18,7 +18,8 @@ struct ScoredPair {
 };
 
 // One self-contained HTML file: every picture with its texts below each other. Pairs of one image stand together.
-void write_pair_page(const Path&, const std::string& title, const std::vector<ScoredPair>&);
-std::string pair_table(const std::vector<ScoredPair>&);
+// `of`: how many there were, where these are only the first.
+void write_pair_page(const Path&, const std::string& title, const std::vector<ScoredPair>&, int64_t of = 0);
+std::string pair_table(const std::vector<ScoredPair>&, int64_t of = 0);
 
 }  // namespace viaduct::app

@@ -37,8 +37,16 @@ void check_wishes(const PredictSection& wanted, const TaskChoice& choice) {
   const bool itm = choice.itm > 0 && choice.first == "itm", itc = choice.itc > 0 && choice.first == "itc";
   if (!choice.classifies() && !itm && !itc)
     fail_config("viaduct predict gives matches (task.name = itm) or vectors (itc), not masked tokens");
-  if (!wanted.page.empty() && !itm) fail_config("predict.page shows matches: it needs task.name = itm");
-  if (!wanted.embeddings.empty() && !itc) fail_config("predict.embeddings are those of task.name = itc");
+  auto need = [&](const char* key, bool asked, bool is, const char* task) {
+    if (asked && !is)
+      fail_config(
+          fmt::format("{} is for task.name = {}, and this is {}; where the model has those heads too, say "
+                      "--task.name {}",
+                      key, task, choice.text(), task));
+  };
+  need("predict.page", !wanted.page.empty(), itm, "itm");
+  need("predict.embeddings", !wanted.embeddings.empty(), itc, "itc");
+  need("predict.logits", wanted.logits && !choice.classifies(), itm, "itm");
 }
 
 Exit run(const Invocation& call) {

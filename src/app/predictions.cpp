@@ -11,6 +11,9 @@
 #include "app/pair_page.hpp"
 #include "core/base/log.hpp"
 #include "core/ops/elementwise.hpp"
+#include "data/decode.hpp"
+#include "data/jpeg_encode.hpp"
+#include "data/resize.hpp"
 #include "models/safetensors.hpp"
 
 namespace viaduct::app {
@@ -25,6 +28,19 @@ std::string text_of(const Json& object) { return object.dump(-1, ' ', false, Jso
 Json id_of(const Dataset& data, int64_t sample) {
   if (data.has_text()) return data.line(sample);
   return data.id(sample);
+}
+
+// The file itself where the picture is small.
+std::vector<uint8_t> thumbnail(std::vector<uint8_t> file) {
+  constexpr int kSide = 384, kQuality = 85;
+  const Image image = decode_image(file);
+  const int longer = std::max(image.height, image.width);
+  if (longer <= kSide) return file;
+  Image small(std::max(1, image.height * kSide / longer), std::max(1, image.width * kSide / longer));
+  const ResizeTarget whole{small.height, small.width, {0, 0, small.height, small.width}};
+  Resizer().resize({image.row(0), image.height, image.width, int64_t(image.width) * 3}, whole, Resample::bilinear,
+                   small.row(0), int64_t(small.width) * 3);
+  return encode_jpeg(small, kQuality);
 }
 
 }  // namespace
@@ -130,11 +146,11 @@ void show_pairs(const PredictSection& wanted, const Dataset& data, const std::st
     if (!object.contains("score") || !object["score"].is_number()) continue;  // unreadable, or not finite
     ScoredPair pair{.image = object["image"], .text = object["text"], .score = object["score"]};
     if (data.has_labels()) pair.match = data.label(i) == 1;
-    if (pairs.empty() || pairs.back().image != pair.image) pair.file = data.read(i);
+    if (pairs.empty() || pairs.back().image != pair.image) pair.file = thumbnail(data.read(i));
     pairs.push_back(std::move(pair));
   }
-  write_pair_page(wanted.page, title, pairs);
-  fmt::print("\n{}page: {}\n", pair_table(pairs), wanted.page);
+  write_pair_page(wanted.page, title, pairs, data.size());
+  fmt::print("\n{}page: {}\n", pair_table(pairs, data.size()), wanted.page);
 }
 
 }  // namespace viaduct::app

@@ -172,10 +172,16 @@ void apply_overrides(const Config& config, ModelConfig& model) {
   std::visit([&](auto& c) { c.fields(apply); }, model);
   if (unknown.empty()) return;
   const auto& [name, value] = *unknown.begin();
-  std::string key = "model." + name;
-  fail_config(fmt::format("{} = '{}' ({}): a {} has no such field; {} has", key, value, config.origin(key),
+  std::string key = "model." + name, meant;
+  auto find_tower = [&, end = "." + name](const std::string& field, auto&) {
+    if (meant.empty() && field.ends_with(end)) meant = "; did you mean model." + field + "?";
+  };
+  std::visit([&](auto& c) { c.fields(find_tower); }, model);
+  fail_config(fmt::format("{} = '{}' ({}): a {} has no such field{}", key, value, config.origin(key),
                           is_bridgetower(model) ? "bridgetower" : "vit",
-                          is_bridgetower(model) ? "vit" : "bridgetower"));
+                          !meant.empty()          ? meant
+                          : is_bridgetower(model) ? "; vit has"
+                                                  : "; bridgetower has"));
 }
 
 std::string Config::origin(const std::string& key) const {

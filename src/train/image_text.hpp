@@ -38,7 +38,6 @@ class ImageTextTask final : public Task {
   void train_itc(Ctx&, const Batch&, GradSink&, int64_t terms);
   void train_mlm(Ctx&, const Batch&, GradSink&, int64_t terms);
   void train_itm(Ctx&, const Batch&, GradSink&, int64_t terms);
-  // One of the three directions: adds to the losses and to the gradients of both sides.
   BridgeTower::Inputs matched(const Batch& batch) const { return {batch.pixels, batch.text.ids, batch.text.mask}; }
   BridgeTower::Inputs judged(Ctx&, const Batch&) const;  // with hard negatives, where wanted
   bool alone() const { return options_.choice.losses() == 1; }

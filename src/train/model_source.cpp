@@ -1,6 +1,7 @@
 #include "train/model_source.hpp"
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "core/base/check.hpp"
 #include "core/base/log.hpp"
@@ -107,7 +108,16 @@ int64_t ModelSource::max_text_length(const Config& given) const {
 
 std::map<std::string, std::string> ModelSource::more_files() const {
   std::map<std::string, std::string> files{{"preprocessor_config.json", image_processor_json(processor)}};
-  if (tokenizer) files.insert(tokenizer->files().begin(), tokenizer->files().end());
+  if (!tokenizer) return files;
+  files.insert(tokenizer->files().begin(), tokenizer->files().end());
+  // transformers cuts texts at that length, and beyond the positions the model fails.
+  auto settings = nlohmann::ordered_json::parse(files["tokenizer_config.json"], nullptr, false);
+  auto length = settings.is_object() ? settings.find("model_max_length") : settings.end();
+  const int64_t longest = bridgetower(config).longest_text();
+  if (length != settings.end() && length->is_number() && length->get<double>() > double(longest)) {
+    *length = longest;
+    files["tokenizer_config.json"] = settings.dump(2) + "\n";
+  }
   return files;
 }
 

@@ -5,8 +5,8 @@
 
 namespace viaduct {
 
-int edit_distance(const std::string& a,
-                  const std::string& b);  // insertions, deletions, substitutions and swaps of neighbours
+// Insertions, deletions, substitutions and swaps of neighbours.
+int edit_distance(const std::string& a, const std::string& b);
 // The word of the smallest distance; empty when even that is above `limit`.
 std::string nearest(const std::string& word, const std::vector<std::string>& known, int limit);
 

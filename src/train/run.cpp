@@ -1,5 +1,6 @@
 #include "train/run.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <filesystem>
@@ -45,6 +46,7 @@ class Run {
   void export_model(const std::string& name);
   std::optional<Checkpoint> checkpoint_to_resume();
   void say_plan();
+  void say_texts();
   std::string frozen_words();
   bool first() const { return comm_.rank() == 0; }
   Path folder() const { return config_.run.output; }
@@ -291,17 +293,26 @@ Exit Run::run(const Accepted& accepted) {
 // Of the parameters, ", 12.3 M of them frozen".
 std::string Run::frozen_words() {
   int64_t frozen = engine_.task().parameters().frozen_count();
-  return frozen ? fmt::format(", {:.1f} M of them frozen", double(frozen) / 1e6) : "";
+  return config_.task.freeze.empty() ? "" : fmt::format(", {:.1f} M of them frozen", double(frozen) / 1e6);
+}
+
+void Run::say_texts() {
+  const ModelSource& source = engine_.source();
+  const int64_t most = source.max_text_length(config_);
+  auto full = std::count_if(train_texts_->begin(), train_texts_->end(), [&](TextSize s) { return s.tokens == most; });
+  log::info("texts: up to {} tokens with <s> and </s>, padded to {}{}", source.text_tokens,
+            config_.data.padding == "longest" ? "the longest of a step" : "that",
+            full ? fmt::format("; {} of {} fill {} tokens and may be cut", full, train_texts_->size(), most) : "");
 }
 
 void Run::say_plan() {
-  log::info("model: {}, {:.1f} M parameters{}, {}", describe(engine_.source().config),
-            double(engine_.parameter_count()) / 1e6, frozen_words(), config_.train.precision);
+  const ModelSource& source = engine_.source();
+  if (source.tokenizer) log::info("task: {} ({})", source.choice.text(), config_.origin("task.name"));
+  log::info("model: {}, {:.1f} M parameters{}, {}", describe(source.config), double(engine_.parameter_count()) / 1e6,
+            frozen_words(), config_.train.precision);
   log::info("data: {} {} to train on{}", data_.train->size(), data_.train->has_text() ? "images with texts" : "images",
-            data_.eval ? fmt::format(", {} held out", data_.eval->size()) : "");
-  if (engine_.source().tokenizer)
-    log::info("texts: up to {} tokens with <s> and </s>, padded to the longest of a step",
-              engine_.source().text_tokens);
+            data_.eval ? fmt::format(", {} {}held out", data_.eval->size(), source.tokenizer ? "texts " : "") : "");
+  if (source.tokenizer) say_texts();
   log::info("memory: {}", plan_text(engine_.plan()));
   log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
             batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());

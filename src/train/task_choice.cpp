@@ -17,13 +17,16 @@ constexpr const char* kExpected =
   fail_config(fmt::format("{} = '{}' ({}): {}", key, value, config.origin(key), why));
 }
 
+std::string trim(const std::string& text) {
+  size_t first = text.find_first_not_of(' '), last = text.find_last_not_of(' ');
+  return first == text.npos ? "" : text.substr(first, last - first + 1);
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> items;
   for (size_t at = 0; at <= text.size();) {
     size_t end = std::min(text.find(',', at), text.size());
-    std::string item = text.substr(at, end - at);
-    size_t first = item.find_first_not_of(' '), last = item.find_last_not_of(' ');
-    items.push_back(first == item.npos ? "" : item.substr(first, last - first + 1));
+    items.push_back(trim(text.substr(at, end - at)));
     at = end + 1;
   }
   return items;
@@ -32,8 +35,9 @@ std::vector<std::string> split_list(const std::string& text) {
 double weight_of(const Config& config, const std::string& item, size_t colon) {
   if (colon == item.npos) return 1;
   double weight = 0;
-  auto [end, error] = std::from_chars(item.data() + colon + 1, item.data() + item.size(), weight);
-  if (error != std::errc() || end != item.data() + item.size() || !(weight > 0) || !std::isfinite(weight))
+  const std::string number = trim(item.substr(colon + 1));
+  auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), weight);
+  if (error != std::errc() || end != number.data() + number.size() || !(weight > 0) || !std::isfinite(weight))
     refuse(config, "task.name", config.task.name,
            fmt::format("expected a weight above 0 after the colon of '{}'", item));
   return weight;
@@ -64,7 +68,7 @@ TaskChoice choose_task(const Config& config) {
   if (name != "classification") {
     for (const std::string& item : split_list(name)) {
       size_t colon = item.find(':');
-      std::string loss = item.substr(0, colon);
+      std::string loss = trim(item.substr(0, colon));
       double* weight = loss == "itm"   ? &choice.itm
                        : loss == "itc" ? &choice.itc
                        : loss == "mlm" ? &choice.mlm
@@ -88,6 +92,9 @@ TaskChoice choose_task(const Config& config) {
     refuse(config, "run.best", best, fmt::format("task.name = {} has no accuracy; use eval_loss", name));
   if (best.find("recall") != best.npos && choice.itc == 0)
     refuse(config, "run.best", best, "recall is measured with itc in task.name");
+  if (choice.itc > 0 && choice.losses() == 1 && config.train.batch_size == 1 && config.task.negatives == "local")
+    refuse(config, "train.batch_size", "1",
+           "itc needs other pairs to tell apart: a larger batch, or task.negatives = global with several ranks");
   if (choice.classifies() && !config.task.freeze.empty())
     refuse(config, "task.freeze", config.task.freeze, "only the towers of an image-text model can be frozen");
   return choice;

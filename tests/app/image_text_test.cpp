@@ -203,8 +203,10 @@ TEST_F(ImageTextCommands, PredictWritesTheVectorsOfAContrastiveModel) {
 TEST_F(ImageTextCommands, PredictRefusesWhatDoesNotFit) {
   const std::string input = " " + held_out() + " --predict.output " + path("p.jsonl");
   const std::vector<std::tuple<std::string, int, std::string>> cases = {
-      {itc() + input + " --predict.page " + path("p.html"), 2, "predict.page shows matches: it needs task.name = itm"},
-      {itm() + input + " --predict.embeddings " + path("e"), 2, "predict.embeddings are those of task.name = itc"},
+      {itc() + input + " --predict.page " + path("p.html"), 2,
+       "predict.page is for task.name = itm, and this is itc:1"},
+      {itm() + input + " --predict.embeddings " + path("e"), 2,
+       "predict.embeddings is for task.name = itc, and this is itm:1"},
       {itm() + input + " --task.name mlm", 2, "matches (task.name = itm) or vectors (itc), not masked tokens"},
       {itm() + input + " --task.name classification", 2, "a BridgeTower learns itm, itc or mlm"},
       {run() + input + " --task.name itm", 2, "needs an image-text model"},
@@ -220,6 +222,15 @@ TEST_F(ImageTextCommands, PredictRefusesWhatDoesNotFit) {
     EXPECT_THAT(result.err, HasSubstr(sentence)) << arguments;
     EXPECT_FALSE(fs::exists(own_ / "p.jsonl") && fs::file_size(own_ / "p.jsonl") > 0) << arguments;
   }
+}
+
+// Few lines, so that the disk refuses them only when they leave the program's buffer.
+TEST_F(ImageTextCommands, AFullDiskLeavesTheOlderPredictions) {
+  write_bytes(own_ / "p.jsonl", "older");
+  Result full = shell("trap '' XFSZ; ulimit -f 0; exec \"$viaduct\" predict " + itm() + " " + held_out() +
+                      " --predict.output " + path("p.jsonl") + " );
+  EXPECT_EQ(full.code, 3);
+  EXPECT_EQ(read_bytes(own_ / "p.jsonl"), "older");
 }
 
 TEST_F(ImageTextCommands, EvalSaysAccuracyOrRecall) {

@@ -96,6 +96,9 @@ TEST(TaskChoice, TheBestMetricIsOneThatTheTaskHas) {
   EXPECT_NO_THROW(choose_task(config_of(with("itc", "eval_image_to_text_recall@1"))));
   for (const char* task : {"itc", "itc, mlm"})
     EXPECT_THAT(refusal(with(task, "eval_accuracy")), HasSubstr("has no accuracy; use eval_loss")) << task;
+  EXPECT_THAT(refusal({{"task.name", "itc"}, {"train.batch_size", "1"}}), HasSubstr("a larger batch"));
+  EXPECT_NO_THROW(
+      choose_task(config_of({{"task.name", "itc"}, {"train.batch_size", "1"}, {"task.negatives", "global"}})));
   EXPECT_THAT(refusal(with("itm", "eval_text_to_image_recall@1")), HasSubstr("recall is measured with itc"));
 }
 
