@@ -228,7 +228,7 @@ TEST_F(ImageTextCommands, PredictRefusesWhatDoesNotFit) {
 TEST_F(ImageTextCommands, AFullDiskLeavesTheOlderPredictions) {
   write_bytes(own_ / "p.jsonl", "older");
   Result full = shell("trap '' XFSZ; ulimit -f 0; exec \"$viaduct\" predict " + itm() + " " + held_out() +
-                      " --predict.output " + path("p.jsonl") + " );
+                      " --predict.output " + path("p.jsonl"));
   EXPECT_EQ(full.code, 3);
   EXPECT_EQ(read_bytes(own_ / "p.jsonl"), "older");
 }
