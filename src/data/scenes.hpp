@@ -30,8 +30,8 @@ struct SceneObject {
 struct Scene {
   std::vector<SceneObject> objects;
   std::string class_name;  // "red_circle"
-  std::vector<std::string>
-      captions;  // "a large red circle left of a small blue square"; with two objects also the reverse
+  // "a large red circle left of a small blue square"; with two objects also the reverse.
+  std::vector<std::string> captions;
 };
 
 struct SceneColour {

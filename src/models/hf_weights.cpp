@@ -48,7 +48,8 @@ const char* field_of(const std::string& tensor) {
   return "";
 }
 
-// The side of the patch grid that positions [1 + side^2, width], or [1, 1 + side^2, width], were made for; 0 when they are nothing of that kind.
+// The side of the patch grid that positions [1 + side^2, width], or [1, 1 + side^2, width], were made for; 0 when they
+// are nothing of that kind.
 int64_t grid_of(std::vector<int64_t> shape, int64_t width) {
   if (shape.size() == 3 && shape[0] == 1) shape.erase(shape.begin());
   if (shape.size() != 2 || shape[1] != width || shape[0] < 2) return 0;

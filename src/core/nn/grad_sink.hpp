@@ -8,11 +8,14 @@ namespace viaduct {
 class GradSink {
  public:
   virtual ~GradSink() = default;
-  virtual void add_loss(Tensor losses,
-                        int64_t terms) = 0;  // before backward: losses [n] fp32 or fp64, their sum is used
-  virtual void need(Range) {}                // before the block's forward: its values must have arrived
-  virtual Tensor open(Range) = 0;  // before its backward: where its gradients accumulate, one element per parameter
-  virtual void ready(Range) = 0;   // its gradients of this pass are final; exactly once per pass
+  // Before backward: losses [n] fp32 or fp64, their sum is used.
+  virtual void add_loss(Tensor losses, int64_t terms) = 0;
+  // Before the block's forward: its values must have arrived.
+  virtual void need(Range) {}
+  // Before its backward: where its gradients accumulate, one element per parameter.
+  virtual Tensor open(Range) = 0;
+  // Its gradients of this pass are final; exactly once per pass.
+  virtual void ready(Range) = 0;
 };
 
 }  // namespace viaduct
