@@ -15,15 +15,12 @@ template <int rows, class C>
 void exponentials(C* scores, int64_t n, C* largest, C* sum) {
   constexpr Full<C> kFull{};
   Vec<C> most[rows], sums[rows]{};
-  for (Vec<C>& m : most) m = Vec<C>{} + C(-INFINITY);
-  for (int64_t j = 0; j < n; j += kFull)
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      Vec<C> x = load(scores + r * n + j, kFull);
-      most[r] = x > most[r] ? x : most[r];
-    }
   for (int r = 0; r < rows; ++r) {
-    largest[r] = maximum<C>(most[r]);
+    C m = -INFINITY;
+    const C* row = scores + r * n;
+#pragma omp simd reduction(max : m)
+    for (int64_t j = 0; j < n; ++j) m = row[j] > m ? row[j] : m;
+    largest[r] = m;
     most[r] = Vec<C>{} + (largest[r] == C(-INFINITY) ? C(0) : largest[r]);
   }
   for (int64_t j = 0; j < n; j += kFull)

@@ -77,14 +77,4 @@ inline C total(Vec<C> v) {
   return lanes[0];
 }
 
-// The largest element; NaN counts as none.
-template <class C>
-inline C maximum(Vec<C> v) {
-  C lanes[kWidth<C>];
-  std::memcpy(lanes, &v, sizeof v);
-  for (int half = kWidth<C> / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
-  return lanes[0];
-}
-
 }  // namespace viaduct::ops::cpu
