@@ -95,6 +95,26 @@ TEST(Attention, DropoutIsOfTrainingOnly) {
   for (int64_t i = 0; i < plain.numel(); ++i) ASSERT_EQ(data<float>(plain)[i], data<float>(dropped)[i]);
 }
 
+// Bytes of working memory that a pass over T tokens asks for.
+int64_t scratch_of(int64_t T, bool backward) {
+  TestCtx ctx(DType::f32, Device::meta());
+  Tensor qkv = ctx.arena.keep({1, T, 3 * 16}, DType::f32), out = ctx.arena.keep({1, T, 16}, DType::f32);
+  Tensor lse = ctx.arena.keep({1, 1, T}, DType::f32);
+  int64_t before = ctx.arena.peak().bytes;
+  if (backward)
+    ops::attention_backward(ctx, {{qkv, 0}, {qkv, 16}, {qkv, 32}}, out, out, lse, self_attention(qkv, 1, 16));
+  else
+    ops::attention(ctx, out, lse, self_attention(qkv, 1, 16));
+  return ctx.arena.peak().bytes - before;
+}
+
+// Or a plan for the longest text would not hold a shorter one.
+TEST(Attention, WorkingMemoryNeverShrinksWithTheNumberOfTokens) {
+  for (bool backward : {false, true})
+    for (int64_t T = 2; T <= 640; ++T)
+      ASSERT_GE(scratch_of(T, backward), scratch_of(T - 1, backward)) << T << " tokens, backward " << backward;
+}
+
 TEST(Attention, ABatchWithoutSamplesIsNoError) {
   TestCtx ctx(DType::f32);
   Tensor qkv = ctx.arena.keep({0, 9, 3 * 16}, DType::f32), out = ctx.arena.keep({0, 9, 16}, DType::f32);

@@ -81,6 +81,21 @@ void expect_products(double tolerance) {
       }
 }
 
+// Of m > n, where m grows with the batch. Or a plan for a whole batch would not hold a smaller one.
+TEST(MatrixProduct, WorkingMemoryNeverShrinksWithTheNumberOfRows) {
+  int before = omp_get_max_threads();
+  for (int threads : {1, 2, 3, 64}) {
+    omp_set_num_threads(threads);
+    int64_t last = 0;
+    for (int64_t m = 1024; m < 40000; m += 7) {
+      int64_t elements = product_scratch<float>(m, 768, 768, false);
+      ASSERT_GE(elements, last) << m << " rows, " << threads << " threads";
+      last = elements;
+    }
+  }
+  omp_set_num_threads(before);
+}
+
 TEST(MatrixProduct, IsRightAtEveryEdgeAndForAnyNumberOfThreadsInFp32) { expect_products<float>(1e-4); }
 TEST(MatrixProduct, IsRightAtEveryEdgeAndForAnyNumberOfThreadsInFp64) { expect_products<double>(1e-11); }
 

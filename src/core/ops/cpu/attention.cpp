@@ -303,12 +303,15 @@ void backward_head(const Ctx& ctx, const AttentionGrads& g, Tensor dout, Tensor 
   copy_out(dv, 0, s.keys, s, w.dv);
 }
 
-// [threads, elements that one head needs].
+// [threads, elements that one head needs at most]. Evenly cut blocks may be smaller for more queries; memory is for the
+// largest, so that a plan for long texts holds short ones.
 template <template <class> class Scratch>
 Shape scratch_shape(const AttentionArgs& a, int64_t queries) {
   auto count = [&]<class C>() {
     Carver<C> carve;
-    Scratch<C>(carve, Sizes<C>(a, queries));
+    Sizes<C> sizes(a, queries);
+    sizes.block = std::min(sizes.queries, align_up(queries, kTileRows));
+    Scratch<C>(carve, sizes);
     return carve.used;
   };
   return {omp_get_max_threads(),

@@ -71,16 +71,18 @@ struct Cut {
     c.groups = ceil_div(std::max(m, n), c.block_width), c.shared_groups = ceil_div(std::min(m, n), c.shared_width);
     int64_t most = std::max<int64_t>(1, kBlockBytes / (c.depth * c.block_width * int64_t(sizeof(T))));
     c.blocks = std::min(c.groups, align_up(std::max<int64_t>(1, ceil_div(c.groups, most)), threads));
+    c.groups_of_block = std::min(most, ceil_div(c.groups, std::min(threads, c.groups)));
     return c;
   }
-  int64_t block_elements() const { return align_up((ceil_div(groups, blocks) * block_width + 1) * depth, 16); }
+  // Of the largest block; never less for more lines, so that a plan for many samples holds few.
+  int64_t block_elements() const { return align_up((groups_of_block * block_width + 1) * depth, 16); }
   int64_t shared_elements() const { return shared_groups * shared_width * depth; }
   Range block(int64_t index, int64_t lines) const {
     Range r = split_evenly(groups, index, blocks);
     return {r.begin * block_width, std::min(lines, r.end * block_width)};
   }
   bool rows_in_blocks;
-  int64_t slices, depth, groups, shared_groups, block_width, shared_width, blocks;
+  int64_t slices, depth, groups, shared_groups, block_width, shared_width, blocks, groups_of_block;
 };
 
 // c [rows, vectors] = start + a b, the operands packed.
