@@ -1,6 +1,7 @@
 #include "comm/grad_sync.hpp"
 
 #include "comm/ddp.hpp"
+#include "comm/fast_ddp.hpp"
 
 namespace viaduct {
 
@@ -9,7 +10,8 @@ std::unique_ptr<GradSync> make_grad_sync(const GradSyncOptions& options, Paramet
     fail_config(fmt::format("parallel.bucket_mb is the size of a gradient bucket in megabytes, above 0; found {}",
                             options.bucket_mb));
   if (options.strategy == "ddp") return std::make_unique<Ddp>(store, comm, options.bucket_mb);
-  fail_config(fmt::format("parallel.strategy = {} is not known; this build has: ddp", options.strategy));
+  if (options.strategy == "fast_ddp") return std::make_unique<FastDdp>(store, comm);
+  fail_config(fmt::format("parallel.strategy = {} is not known; this build has: ddp, fast_ddp", options.strategy));
 }
 
 void report_all(ParameterStore& store, GradSink& sink) {

@@ -305,6 +305,7 @@ void Run::say_plan() {
   log::info("memory: {}", plan_text(engine_.plan()));
   log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
             batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());
+  if (comm_.size() > 1) log::info("gradients: {} over {}", config_.parallel.strategy, comm_.name());
 }
 
 }  // namespace

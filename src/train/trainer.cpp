@@ -17,7 +17,6 @@ Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, W
       options_(options),
       hooks_(std::move(hooks)),
       observers_(std::move(observers)),
-      squared_norm_(work.arena.device(), sizeof(double)),
       done_(options.start_step) {
   work_.ctx.clock = &clock_;
 }
@@ -87,10 +86,7 @@ StepTail Trainer::step() {
 }
 
 void Trainer::update(const StepTail& tail) {
-  ParameterStore& store = task_.parameters();
-  Tensor norm = squared_norm_.view(0, {1}, DType::f64);
-  ops::squared_norm(work_.ctx, norm, store.grads(store.range()));
-  Clipped clipped = clip(*data<double>(norm), double(tail.terms), options_.clip_norm);
+  Clipped clipped = clip(sync_.squared_norm(work_.ctx), double(tail.terms), options_.clip_norm);
   last_.learning_rate = options_.learning_rate * options_.schedule.factor(done_);
   last_.grad_norm = clipped.norm;
   last_.loss = tail.loss_sum / double(tail.terms);

@@ -59,8 +59,7 @@ class Trainer {
   TrainerOptions options_;
   Hooks hooks_;
   std::vector<Observer*> observers_;
-  Buffer squared_norm_;  // one fp64 on the device
-  int64_t done_ = 0;     // optimizer steps
+  int64_t done_ = 0;  // optimizer steps
   StepReport last_;
   std::chrono::steady_clock::time_point last_report_;
 };

@@ -104,10 +104,10 @@ void build(ParameterStore& store, Communicator& comm) {
   store.materialize(Device::cpu(), DType::f32, true, [&](Device d, int64_t bytes) { return comm.allocate(d, bytes); });
 }
 
-void check_step(Communicator& comm, double bucket_mb, int passes) {
+void check_step(Communicator& comm, const GradSyncOptions& options, int passes) {
   ParameterStore store;
   build(store, comm);
-  auto sync = make_grad_sync({"ddp", bucket_mb}, store, comm);
+  auto sync = make_grad_sync(options, store, comm);
   const int ranks = comm.size(), rank = comm.rank();
   for (int step = 0; step < 3; ++step) {
     store.zero_gradients();
@@ -159,9 +159,11 @@ void check_collectives(Communicator& comm) {
   check_dtype<float>(*other, 5);
 }
 
-void check_ddp(Communicator& comm) {
-  for (double bucket_mb : {1e-6, 0.004, 0.01, 25.0})
-    for (int passes : {1, 3}) check_step(comm, bucket_mb, passes);
+void check_strategies(Communicator& comm) {
+  for (int passes : {1, 3}) {
+    for (double bucket_mb : {1e-6, 0.004, 0.01, 25.0}) check_step(comm, {"ddp", bucket_mb}, passes);
+    check_step(comm, {"fast_ddp"}, passes);
+  }
 }
 
 }  // namespace viaduct::test
