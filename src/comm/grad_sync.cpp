@@ -2,6 +2,7 @@
 
 #include "comm/ddp.hpp"
 #include "comm/fast_ddp.hpp"
+#include "comm/zero1.hpp"
 
 namespace viaduct {
 
@@ -11,7 +12,9 @@ std::unique_ptr<GradSync> make_grad_sync(const GradSyncOptions& options, Paramet
                             options.bucket_mb));
   if (options.strategy == "ddp") return std::make_unique<Ddp>(store, comm, options.bucket_mb);
   if (options.strategy == "fast_ddp") return std::make_unique<FastDdp>(store, comm);
-  fail_config(fmt::format("parallel.strategy = {} is not known; this build has: ddp, fast_ddp", options.strategy));
+  if (options.strategy == "zero1") return std::make_unique<Zero1>(store, comm, options.bucket_mb);
+  fail_config(
+      fmt::format("parallel.strategy = {} is not known; this build has: ddp, fast_ddp, zero1", options.strategy));
 }
 
 void report_all(ParameterStore& store, GradSink& sink) {

@@ -47,6 +47,7 @@ class Trainer {
   void report(const StepTail&);
   std::map<std::string, double> evaluate();
   void save(const std::map<std::string, double>& metrics);
+  void settle();          // until every rank has all values
   void begin_interval();  // of which the next report tells
   double epoch() const { return double(loader_.plan().samples_before(done_)) / double(loader_.plan().samples); }
 
