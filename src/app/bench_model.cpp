@@ -37,7 +37,8 @@ BenchRow describe(const Invocation& call, const ModelSource& source, Engine& eng
                                          source.processor.width, source.processor.height,
                                          double(engine.parameter_count()) / 1e6)},
                    {"images", c.data.train.empty() ? "drawn" : c.data.train},
-                   {"precision", c.train.precision}},
+                   {"precision", c.train.precision},
+                   {"strategy", c.parallel.strategy}},
       .values = {
           {"ranks", call.world.size}, {"threads", omp_get_max_threads()}, {"batch_size", double(c.train.batch_size)}}};
 }

@@ -42,7 +42,9 @@ Exit run(const Invocation& call) {
   load_checkpoint(checkpoint.path, store, {.range = store.range(), .master = values, .frozen = frozen});
   std::vector<ValuePart> parts{{store.range(), values}};
   if (frozen) parts.push_back({store.frozen_range(), frozen});
-  export_model(destination, config, parse_architecture(json, where), store, parts, checkpoint.state.texts(kModelFile));
+  export_model(
+      destination, config, parse_architecture(json, where), store,
+      [&](const Parameter& p) { return values_of(parts, p); }, checkpoint.state.texts(kModelFile));
   log::info("step {} of {}: model in {}", checkpoint.step, call.subjects[0], destination.string());
   return Exit::ok;
 }

@@ -47,13 +47,16 @@ Exit run(const Invocation& call) {
   settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
   if (call.world.rank != 0) return Exit::ok;
   MakeTask make = task_maker(source, config, config.plan.ranks);
-  StepShape training = step_shape(config, true), inference = step_shape(config, false);
+  const int ranks = int(config.plan.ranks);
+  StepShape training = step_shape(config, true, 0, ranks), inference = step_shape(config, false, 0, ranks);
   auto task = make();
 
   fmt::print("{}: {:.2f} M parameters, {}{}\n", describe(source.config), double(task->parameters().count()) / 1e6,
              config.train.precision,
              source.text_tokens > 0 ? fmt::format(", texts of {} tokens", source.text_tokens) : "");
-  print_plan(plan_memory(make, training), fmt::format("training, {} images a pass", training.batch_size).c_str());
+  print_plan(
+      plan_memory(make, training),
+      fmt::format("training, {} images a pass, {} of {} ranks", training.batch_size, training.strategy, ranks).c_str());
   print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
 
   auto memory = config.plan.memory_gb > 0 ? int64_t(config.plan.memory_gb * 1e9) : available_memory();
@@ -78,7 +81,7 @@ const Command plan_command = {"plan",
                               "Runs a step on shapes alone, so it needs no memory. What it says is what a run takes: "
                               "training allocates its activations\n"
                               "by this plan. Bytes are those of one rank; MB = 10^6.",
-                              {"plan", "model", "task", "data", "train", "device"},
+                              {"plan", "model", "task", "data", "train", "parallel", "device"},
                               1,
                               false,
                               run};

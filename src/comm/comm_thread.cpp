@@ -14,6 +14,7 @@ struct CommThread::State {  // shared with the thread, which may outlive the obj
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Job> jobs;  // the front one is running
+  Ticket submitted = 0, done = 0;
   std::exception_ptr error;
   bool stop = false;
 };
@@ -32,15 +33,23 @@ CommThread::~CommThread() {
   abandon ? state_->thread.detach() : state_->thread.join();
 }
 
-void CommThread::submit(Job job) {
+CommThread::Ticket CommThread::submit(Job job) {
   std::lock_guard lock(state_->mutex);
   state_->jobs.push_back(std::move(job));
   state_->changed.notify_all();
+  return ++state_->submitted;
 }
 
 void CommThread::wait() {
+  wait([&] {
+    std::lock_guard lock(state_->mutex);
+    return state_->submitted;
+  }());
+}
+
+void CommThread::wait(Ticket ticket) {
   std::unique_lock lock(state_->mutex);
-  state_->changed.wait(lock, [&] { return state_->jobs.empty(); });
+  state_->changed.wait(lock, [&] { return state_->done >= ticket; });
   if (state_->error) std::rethrow_exception(state_->error);
 }
 
@@ -66,6 +75,7 @@ void CommThread::run(std::shared_ptr<State> state) {
     lock.lock();
     if (error) state->error = error;
     state->jobs.pop_front();
+    ++state->done;
     state->changed.notify_all();
   }
 }

@@ -17,9 +17,13 @@ class CommThread {
   // With jobs under way and an exception on its way the thread is left behind: its peers may never join the collective.
   ~CommThread();
 
-  void submit(Job);
-  // Returns when every job is done; rethrows what the first failing job threw (later ones are not run).
+  using Ticket = uint64_t;  // jobs are counted from 1
+
+  Ticket submit(Job);
+  // Returns when every job, or every one up to that of the ticket, is done; rethrows what the first failing job threw
+  // (later ones are not run).
   void wait();
+  void wait(Ticket);
   // Rethrows without waiting.
   void check();
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/range.hpp"
 #include "core/device/buffer.hpp"
 #include "core/device/stream.hpp"
 
@@ -23,6 +24,10 @@ class Communicator {
   virtual void all_reduce(Tensor, Reduce, Stream&) = 0;                         // in place
   virtual void reduce_scatter(Tensor shard, Tensor full, Reduce, Stream&) = 0;  // full = size() x shard
   virtual void all_gather(Tensor full, Tensor shard, Stream&) = 0;
+  // parts: a range of the flat tensor for each rank, in order, some perhaps empty. In place: rank r gets the reduced
+  // elements of parts[r] (the others are left as they are); or every rank gets each part from its rank.
+  virtual void reduce_parts(Tensor, const std::vector<Range>& parts, Reduce, Stream&) = 0;
+  virtual void gather_parts(Tensor, const std::vector<Range>& parts, Stream&) = 0;
   virtual void broadcast(Tensor, int root, Stream&) = 0;
   virtual void barrier() = 0;
 

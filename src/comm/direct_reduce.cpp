@@ -77,6 +77,16 @@ void direct_reduce(const std::vector<const void*>& sources, const std::vector<vo
   }
 }
 
+void direct_gather(const Tensor& to, const std::vector<const void*>& sources, const std::vector<Range>& parts,
+                   int rank) {
+  const int64_t bytes = size_of(to.dtype);
+  for (size_t r = 0; r < parts.size(); ++r) {
+    if (int(r) == rank || parts[r].empty()) continue;
+    const auto* from = static_cast<const std::byte*>(sources[r]) + parts[r].begin * bytes;
+    std::copy_n(from, parts[r].size() * bytes, static_cast<std::byte*>(to.data) + parts[r].begin * bytes);
+  }
+}
+
 Range reduce_part(int64_t n, int index, int ranks) {
   constexpr int64_t kLine = 64;  // elements; at least one cache line for every dtype
   Range lines = split_evenly(ceil_div(n, kLine), index, ranks);

@@ -13,6 +13,10 @@ namespace viaduct {
 void direct_reduce(const std::vector<const void*>& sources, const std::vector<void*>& targets, DType, Reduce,
                    Range part);
 
+// `to` gets the elements of parts[r] from sources[r], for every r but `rank`, whose part is there.
+void direct_gather(const Tensor& to, const std::vector<const void*>& sources, const std::vector<Range>& parts,
+                   int rank);
+
 // The part of n elements that rank `index` reduces: cut at cache lines.
 Range reduce_part(int64_t n, int index, int ranks);
 

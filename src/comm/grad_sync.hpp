@@ -1,5 +1,4 @@
-// Synchronisation of gradients: what a strategy (ddp, later fast_ddp, zero1, zero2) does between backward and the
-// optimizer.
+// Synchronisation of gradients: what a strategy (ddp, fast_ddp, zero1) does between backward and the optimizer.
 //   begin(pass) .. [model: add_loss, open/ready per block] .. more passes .. finish()
 // Gradients are sums over loss terms; nothing is divided here. Only the last pass of a step communicates.
 #pragma once
@@ -7,6 +6,7 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "core/device/context.hpp"
 #include "core/nn/grad_sink.hpp"
 #include "core/nn/parameter.hpp"
 
@@ -26,8 +26,15 @@ class GradSync : public GradSink {
   // `mine`: what this rank has to say of the pass: quarantined adds up over the passes of a step, and stop in one of
   // them stops.
   virtual void begin(const StepTail& mine, bool last_pass) = 0;
-  // Every block of this rank is final on return. Throws, naming the blocks that were never reported or reported twice.
+  // On return the gradients of this rank's optimizer range are those of the step. Throws, naming the blocks that were
+  // never reported or reported twice.
   virtual StepTail finish() = 0;
+  // The sum of squares of the step's whole gradient, after finish(): the same bits on every rank.
+  virtual double squared_norm(Ctx&) = 0;
+  // This rank's optimizer has updated its values: those of all ranks set out. A block's have arrived when need()
+  // returns, all of them when settle() does. Nothing to do where every rank updates everything.
+  virtual void updated() {}
+  virtual void settle() {}
   // Seconds that finish() of the last step waited for communication that backward did not hide.
   virtual double exposed_seconds() const = 0;
 };

@@ -11,7 +11,6 @@
 
 #include "comm/direct_reduce.hpp"
 #include "core/base/log.hpp"
-#include "core/base/range.hpp"
 
 namespace viaduct {
 
@@ -79,7 +78,7 @@ std::byte* HostGroup::map(const PeerBuffers::Place& place) {
   return mapped_.back().data() + place.offset;
 }
 
-bool HostGroup::all_reduce(const Tensor& t, Reduce op, PeerBuffers& buffers) {
+std::vector<void*> HostGroup::meet_with(const Tensor& t, PeerBuffers& buffers) {
   Slot& mine = slot(rank_);
   auto place = buffers.find(t.data, t.bytes());
   mine.has_place = place.has_value();
@@ -91,8 +90,30 @@ bool HostGroup::all_reduce(const Tensor& t, Reduce op, PeerBuffers& buffers) {
   mine.maps_all = int(std::count_if(tensors.begin(), tensors.end(), [](void* p) { return p; })) == size_;
   meet();
   for (int r = 0; r < size_; ++r)
-    if (!slot(r).maps_all) return false;
+    if (!slot(r).maps_all) return {};
+  return tensors;
+}
+
+bool HostGroup::all_reduce(const Tensor& t, Reduce op, PeerBuffers& buffers) {
+  auto tensors = meet_with(t, buffers);
+  if (tensors.empty()) return false;
   direct_reduce({tensors.begin(), tensors.end()}, tensors, t.dtype, op, reduce_part(t.numel(), rank_, size_));
+  meet();
+  return true;
+}
+
+bool HostGroup::reduce_parts(const Tensor& t, const std::vector<Range>& parts, Reduce op, PeerBuffers& buffers) {
+  auto tensors = meet_with(t, buffers);
+  if (tensors.empty()) return false;
+  direct_reduce({tensors.begin(), tensors.end()}, {t.data}, t.dtype, op, parts[size_t(rank_)]);
+  meet();
+  return true;
+}
+
+bool HostGroup::gather_parts(const Tensor& t, const std::vector<Range>& parts, PeerBuffers& buffers) {
+  auto tensors = meet_with(t, buffers);
+  if (tensors.empty()) return false;
+  direct_gather(t, {tensors.begin(), tensors.end()}, parts, rank_);
   meet();
   return true;
 }

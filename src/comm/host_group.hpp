@@ -8,6 +8,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/peer_memory.hpp"
+#include "core/base/range.hpp"
 
 namespace viaduct {
 
@@ -17,9 +18,11 @@ class HostGroup {
   // memory.
   static std::unique_ptr<HostGroup> make(Communicator& comm);
 
-  // Collective. False on every rank, and nothing done, if the tensor of any rank lies outside of `buffers` or cannot be
-  // mapped. All ranks get the same bits, summed in rank order.
+  // Collective; see Communicator. False on every rank, and nothing done, if the tensor of any rank lies outside of
+  // `buffers` or cannot be mapped. Sums are formed in rank order: the same bits whoever forms them.
   bool all_reduce(const Tensor&, Reduce, PeerBuffers& buffers);
+  bool reduce_parts(const Tensor&, const std::vector<Range>& parts, Reduce, PeerBuffers& buffers);
+  bool gather_parts(const Tensor&, const std::vector<Range>& parts, PeerBuffers& buffers);
 
  private:
   struct Control;
@@ -28,6 +31,8 @@ class HostGroup {
   Control& control() const;
   Slot& slot(int rank) const;
   void meet();
+  // Where each rank's tensor lies, on all ranks or on none. What is done with them ends with another meeting.
+  std::vector<void*> meet_with(const Tensor&, PeerBuffers&);
   std::byte* map(const PeerBuffers::Place&);  // of a peer; null if it cannot be reached
 
   PeerMemory control_;

@@ -85,19 +85,7 @@ class MpiComm final : public Communicator {
 
   void reduce_scatter(Tensor shard, Tensor full, Reduce op, Stream&) override {
     check_shards(shard, full);
-    for (int root = 0; root < size_; ++root) {
-      Tensor mine = shard.reshape({shard.numel()});
-      int64_t offset = 0;
-      in_pieces(shard_of(full, shard, root), [&](Tensor piece, int count) {
-        Tensor to = mine.slice(offset, offset + count);
-        offset += count;
-        bool in_place = root == rank_ && to.data == piece.data;
-        run(fmt::format("MPI_Ireduce of {} to rank {}", to_string(piece), root), [&](MPI_Request* request) {
-          return MPI_Ireduce(in_place ? MPI_IN_PLACE : piece.data, root == rank_ ? to.data : nullptr, count,
-                             datatype(piece.dtype), operation(op, piece.dtype), root, comm_, request);
-        });
-      });
-    }
+    for (int root = 0; root < size_; ++root) reduce(shard, shard_of(full, shard, root), op, root);
   }
 
   void all_gather(Tensor full, Tensor shard, Stream& stream) override {
@@ -113,6 +101,22 @@ class MpiComm final : public Communicator {
     run(fmt::format("MPI_Iallgather of {} from each of {} ranks", to_string(shard), size_), [&](MPI_Request* request) {
       return MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, full.data, count, datatype(full.dtype), comm_, request);
     });
+  }
+
+  void reduce_parts(Tensor t, const std::vector<Range>& parts, Reduce op, Stream&) override {
+    if (group_ && t.bytes() >= kSmallest && group_->reduce_parts(t, parts, op, *buffers_)) return;
+    for (int root = 0; root < size_; ++root) {
+      const Range part = parts[size_t(root)];
+      if (!part.empty()) reduce(t.slice(part.begin, part.end), t.slice(part.begin, part.end), op, root);
+    }
+  }
+
+  void gather_parts(Tensor t, const std::vector<Range>& parts, Stream& stream) override {
+    if (group_ && t.bytes() >= kSmallest && group_->gather_parts(t, parts, *buffers_)) return;
+    for (int root = 0; root < size_; ++root) {
+      const Range part = parts[size_t(root)];
+      if (!part.empty()) broadcast(t.slice(part.begin, part.end), root, stream);
+    }
   }
 
   void broadcast(Tensor t, int root, Stream&) override {
@@ -161,6 +165,21 @@ class MpiComm final : public Communicator {
     MPI_Request request;
     mpi_check(start(&request), call);
     mpi_wait(request, call);
+  }
+
+  // `result` matters on the root alone, and may be `t` itself.
+  void reduce(const Tensor& result, const Tensor& t, Reduce op, int root) {
+    Tensor mine = result.reshape({result.numel()});
+    int64_t offset = 0;
+    in_pieces(t, [&](Tensor piece, int count) {
+      Tensor to = mine.slice(offset, offset + count);
+      offset += count;
+      bool in_place = root == rank_ && to.data == piece.data;
+      run(fmt::format("MPI_Ireduce of {} to rank {}", to_string(piece), root), [&](MPI_Request* request) {
+        return MPI_Ireduce(in_place ? MPI_IN_PLACE : piece.data, root == rank_ ? to.data : nullptr, count,
+                           datatype(piece.dtype), operation(op, piece.dtype), root, comm_, request);
+      });
+    });
   }
 
   template <class F>

@@ -12,6 +12,8 @@ class SelfComm final : public Communicator {
   void all_reduce(Tensor, Reduce, Stream&) override {}
   void reduce_scatter(Tensor shard, Tensor full, Reduce, Stream&) override { copy(shard, full); }
   void all_gather(Tensor full, Tensor shard, Stream&) override { copy(full, shard); }
+  void reduce_parts(Tensor, const std::vector<Range>&, Reduce, Stream&) override {}
+  void gather_parts(Tensor, const std::vector<Range>&, Stream&) override {}
   void broadcast(Tensor, int root, Stream&) override { expect(root == 0, "the root of a broadcast is a rank"); }
   void barrier() override {}
   std::vector<std::string> all_gather_text(const std::string& mine) override { return {mine}; }

@@ -101,6 +101,22 @@ class ThreadComm final : public Communicator {
     });
   }
 
+  void reduce_parts(Tensor t, const std::vector<Range>& parts, Reduce op, Stream&) override {
+    together({"reduce_parts", t, t, int(op)}, [&](auto& calls) {
+      std::vector<const void*> sources;
+      for (auto& call : calls) sources.push_back(call.in.data);
+      direct_reduce(sources, {t.data}, t.dtype, op, parts[size_t(rank_)]);
+    });
+  }
+
+  void gather_parts(Tensor t, const std::vector<Range>& parts, Stream&) override {
+    together({"gather_parts", t, t}, [&](auto& calls) {
+      std::vector<const void*> sources;
+      for (auto& call : calls) sources.push_back(call.in.data);
+      direct_gather(t, sources, parts, rank_);
+    });
+  }
+
   void broadcast(Tensor t, int root, Stream&) override {
     expect(root >= 0 && root < size(), "the root of a broadcast is a rank");
     together({"broadcast", t, t, root}, [&](auto& calls) {

@@ -6,16 +6,18 @@
 namespace viaduct {
 
 void export_model(const Path& folder, const ModelConfig& config, const std::string& architecture,
-                  const ParameterStore& store, const std::vector<ValuePart>& values,
+                  const ParameterStore& store, const ValuesOf& values,
                   const std::map<std::string, std::string>& more_files) {
   std::vector<SafetensorsItem> items;
+  const float* at = nullptr;  // of the parameter whose turn it is, one tensor after the other
   for (const Parameter& p : store.parameters()) {
-    const float* at = values_of(values, p);
     auto tensors = hf_tensors(p, config);
-    for (const HfTensor& t : tensors) {
-      items.push_back({t.name, "F32", t.shape, at});
-      at += p.range.size() / int64_t(tensors.size());
-    }
+    const int64_t size = p.range.size() / int64_t(tensors.size());
+    for (size_t i = 0; i < tensors.size(); ++i)
+      items.push_back({tensors[i].name, "F32", tensors[i].shape, nullptr, [&at, &values, &p, i, size] {
+                         at = i == 0 ? values(p) : at + size;
+                         return at;
+                       }});
   }
   StagedFolder staged(folder);
   auto write = [&](const std::string& name, const std::string& text) {

@@ -9,10 +9,11 @@
 
 namespace viaduct {
 
-// `architecture`: Hugging Face's class with the heads that the store has. `values` hold every parameter whole, the
-// frozen ones included. `more_files`: name and text of further files, such as preprocessor_config.json.
+// `architecture`: Hugging Face's class with the heads that the store has. `values` is asked once
+// for every parameter, in order, the frozen ones included. `more_files`: name and text of further files, such as
+// preprocessor_config.json.
 // The folder appears whole or not at all; an older version of it is replaced.
 void export_model(const Path& folder, const ModelConfig&, const std::string& architecture, const ParameterStore&,
-                  const std::vector<ValuePart>& values, const std::map<std::string, std::string>& more_files);
+                  const ValuesOf& values, const std::map<std::string, std::string>& more_files);
 
 }  // namespace viaduct

@@ -114,7 +114,7 @@ FileDigest write_safetensors(const Path& path, const std::vector<SafetensorsItem
   FileWriter file(path);
   file.append(&length, 8);
   file.append(json);
-  for (size_t i = 0; i < items.size(); ++i) file.append(items[i].data, sizes[i]);
+  for (size_t i = 0; i < items.size(); ++i) file.append(items[i].fetch ? items[i].fetch() : items[i].data, sizes[i]);
   return file.finish();
 }
 

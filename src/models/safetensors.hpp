@@ -3,6 +3,7 @@
 // mapped.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -50,11 +51,13 @@ class SafetensorsFile {
   std::map<std::string, size_t> index_;
 };
 
-// One tensor to write: `data` holds the values in the dtype named, in row-major order.
+// One tensor to write: `data` holds the values in the dtype named, in row-major order, or `fetch` gives them, called
+// once, in the order of the items, when it is their turn.
 struct SafetensorsItem {
   std::string name, dtype;
   std::vector<int64_t> shape;
   const void* data = nullptr;
+  std::function<const void*()> fetch = {};
 };
 // A new file, on the disk when this returns; what transformers accepts.
 FileDigest write_safetensors(const Path&, const std::vector<SafetensorsItem>&);

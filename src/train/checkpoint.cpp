@@ -62,18 +62,14 @@ struct Part {
   }
 };
 
-FileDigest write_tensors(const Path& path, const Part& part) {
+FileDigest write_tensors(const Path& path, const ParameterStore& store, const ValuesOf& values, bool with_frozen) {
   std::vector<SafetensorsItem> items;
-  for (const Parameter& p : part.store.parameters()) {
-    if (!part.holds(p)) continue;
-    auto [range, values] = part.source(p);
-    expect(range.contains(p.range), "a checkpoint holds every parameter");
-    expect(values.shape == Shape({range.size()}), "there is one value per element of the range");
-    items.push_back({p.name,
-                     "F32",
-                     {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank},
-                     data<float>(values) + (p.range.begin - range.begin)});
-  }
+  for (const Parameter& p : store.parameters())
+    if (with_frozen || !p.frozen())
+      items.push_back(
+          {p.name, "F32", {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank}, nullptr, [&values, &p] {
+             return values(p);
+           }});
   return write_safetensors(path, items);
 }
 
@@ -141,7 +137,7 @@ void verify_file(const Path& path, const nlohmann::json& expected) {
 }  // namespace
 
 Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, const ParameterStore& store,
-                     const OptimizerTensors& tensors, bool is_best, Retention retention) {
+                     const CheckpointValues& values, bool is_best, Retention retention) {
   const std::string stands = state.json();
   expect(int64_t(stands.size()) <= kMaxState, "a saved state can be read again");
   make_folders(folder);
@@ -157,9 +153,9 @@ Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, co
     file.append(text);
     return file.finish();
   };
-  note(kWeights, write_tensors(staged.path() / kWeights, {store, tensors, tensors.master, true}));
-  note(kM, write_tensors(staged.path() / kM, {store, tensors, tensors.m, false}));
-  note(kV, write_tensors(staged.path() / kV, {store, tensors, tensors.v, false}));
+  note(kWeights, write_tensors(staged.path() / kWeights, store, values.master, true));
+  note(kM, write_tensors(staged.path() / kM, store, values.m, false));
+  note(kV, write_tensors(staged.path() / kV, store, values.v, false));
   note(kState, write_text(kState, stands));
   write_text(kManifest, seal(manifest));
   staged.commit(StagedFolder::Replace::anything);

@@ -26,13 +26,18 @@ struct OptimizerTensors {
   Tensor frozen{};  // the store's frozen range; absent when nothing is frozen
 };
 
+// The same of whole parameters, as a checkpoint is written: each asked for every parameter it is about, in order.
+struct CheckpointValues {
+  ValuesOf master, m, v;
+};
+
 struct Retention {
   int64_t last = 2;  // the newest ones kept, beside the best
 };
 
 // Saves under `folder` ("checkpoints"); one process does. Older ones go once the new one is safe; those of later steps
-// are set aside as abandoned-step-*, because the run was resumed from before them. The range covers every parameter.
-Path save_checkpoint(const Path& folder, int64_t step, const RunState&, const ParameterStore&, const OptimizerTensors&,
+// are set aside as abandoned-step-*, because the run was resumed from before them.
+Path save_checkpoint(const Path& folder, int64_t step, const RunState&, const ParameterStore&, const CheckpointValues&,
                      bool is_best, Retention = {});
 
 struct Checkpoint {

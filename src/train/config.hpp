@@ -139,7 +139,9 @@ struct ParallelSection {
   double timeout_seconds = 60;
   template <class V>
   void fields(V&& v) {
-    v("strategy", strategy, rule::choice({"ddp"}, {"fast_ddp", "zero1", "zero2"}), "how ranks share gradients");
+    v("strategy", strategy, rule::choice({"ddp", "fast_ddp", "zero1"}, {"zero2"}),
+      "how ranks share the work of a step; ddp: gradients are summed in buckets while backward goes on; fast_ddp: all "
+      "at once after it; zero1: as ddp, and each rank keeps a part of the optimizer's state");
     v("bucket_mb", bucket_mb, rule::above(0), "MB of gradients in one all-reduce");
     v("wire", wire, rule::choice({"fp32"}, {"bf16"}), "type of gradients on the wire");
     v("reduction", reduction, rule::choice({"fast"}, {"invariant"}),

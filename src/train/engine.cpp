@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "comm/shards.hpp"
 #include "core/base/log.hpp"
 #include "core/ops/elementwise.hpp"
 #include "models/hf_weights.hpp"
@@ -41,12 +42,15 @@ MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ran
   };
 }
 
-StepShape step_shape(const Config& config, bool training) {
+StepShape step_shape(const Config& config, bool training, int rank, int ranks) {
   bool evaluates_too = training && !config.data.eval.empty() && config.train.eval_every >= 0;
   return {.batch_size = config.train.batch_size,
           .dtype = config.train.precision == "bf16" ? DType::bf16 : DType::f32,
           .training = training,
-          .batches_held = batches_held(loader_workers(config)) * (evaluates_too ? 2 : 1)};
+          .batches_held = batches_held(loader_workers(config)) * (evaluates_too ? 2 : 1),
+          .strategy = config.parallel.strategy,
+          .rank = rank,
+          .ranks = ranks};
 }
 
 std::string plan_text(const MemoryPlan& p) {
@@ -59,7 +63,7 @@ std::string plan_text(const MemoryPlan& p) {
 Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm)
     : source_(source), comm_(comm) {
   MakeTask make = task_maker(source, config, comm.size(), &comm);
-  StepShape shape = step_shape(config, training);
+  StepShape shape = step_shape(config, training, comm.rank(), comm.size());
   plan_ = plan_memory(make, shape);
   auto free = available_memory();  // before the ranks meet: none of them has allocated anything yet
   int64_t neighbours = ranks_of_this_host(comm);
@@ -75,12 +79,15 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
   store.materialize(Device::cpu(), shape.dtype, training,
                     [&](Device device, int64_t bytes) { return comm.allocate(device, bytes); });
   work_ = std::make_unique<Workspace>(Device::cpu(), plan_.activations, shape.dtype);
+  if (training && comm.size() > 1 && divides_optimizer(shape.strategy))
+    shards_ = make_shards(store.range(), comm.size());
   if (training)
-    optimizer_ = std::make_unique<AdamW>(store, store.range(),
-                                         AdamWConfig{.beta1 = config.train.adam_beta1,
-                                                     .beta2 = config.train.adam_beta2,
-                                                     .eps = config.train.adam_epsilon,
-                                                     .weight_decay = config.train.weight_decay});
+    optimizer_ =
+        std::make_unique<AdamW>(store, optimizer_range(shape.strategy, store.range(), comm.rank(), comm.size()),
+                                AdamWConfig{.beta1 = config.train.adam_beta1,
+                                            .beta2 = config.train.adam_beta2,
+                                            .eps = config.train.adam_epsilon,
+                                            .weight_decay = config.train.weight_decay});
   frozen_master_ = store.frozen_values();
   if (training && frozen_master_ && frozen_master_.dtype == DType::bf16) {
     frozen_buffer_ = Buffer(Device::cpu(), frozen_master_.numel() * size_of(DType::f32));
@@ -95,7 +102,7 @@ void Engine::load_weights(uint64_t seed) {
     store.initialize(seed);
     if (apart) optimizer_->master_from_values(work_->ctx);
     if (apart && frozen_master_) ops::copy(work_->ctx, frozen_master_, store.frozen_values());
-  } else if (comm_.rank() == 0) {
+  } else if (comm_.rank() == 0 || (apart && !shards_.empty())) {  // divided masters: every rank reads its own
     auto loaded = viaduct::load_weights(source_.folder, source_.config, store, seed,
                                         apart ? masters() : std::vector<ValuePart>{});
     if (!optimizer_ && !loaded.new_heads.empty())
@@ -104,7 +111,7 @@ void Engine::load_weights(uint64_t seed) {
                       "train them first: viaduct train --model.pretrained {0}",
                       source_.folder, fmt::join(loaded.new_heads, ", ")));
   }
-  comm_.broadcast(apart ? optimizer_->master() : store.values(), 0, work_->stream);
+  if (!apart || shards_.empty()) comm_.broadcast(apart ? optimizer_->master() : store.values(), 0, work_->stream);
   if (frozen_master_) comm_.broadcast(frozen_master_, 0, work_->stream);
   master_changed();
 }
@@ -115,12 +122,48 @@ std::vector<ValuePart> Engine::masters() const {
   return parts;
 }
 
+// Rank 0 holds one parameter at a time, the others a piece of it.
+ValuesOf Engine::gathered(Tensor own) const {
+  static constexpr int64_t kPiece = 1 << 20;
+  return [this, own, all = std::vector<float>(), piece = std::vector<float>()](const Parameter& p) mutable {
+    if (p.frozen()) return values_of({{task_->parameters().frozen_range(), frozen_master_}}, p);
+    const Range mine = optimizer_->owned();
+    if (shards_.empty()) return values_of({{mine, own}}, p);
+    const ParameterStore& store = task_->parameters();
+    if (own.data == store.values(mine).data) return values_of({{store.range(), store.values(store.range())}}, p);
+    const bool wanted = comm_.rank() == 0;
+    (wanted ? all : piece).resize(size_t(wanted ? p.range.size() : std::min(kPiece, p.range.size())));
+    for (int r = 0; r < comm_.size(); ++r) {
+      const Range part{std::max(p.range.begin, shards_[size_t(r)].begin),
+                       std::min(p.range.end, shards_[size_t(r)].end)};
+      for (int64_t begin = part.begin; begin < part.end; begin += kPiece) {
+        const int64_t n = std::min(kPiece, part.end - begin);
+        float* to = wanted ? all.data() + (begin - p.range.begin) : piece.data();
+        if (r == comm_.rank()) std::copy_n(data<float>(own) + (begin - mine.begin), n, to);
+        if (r != 0) comm_.broadcast({to, {n}, DType::f32, Device::cpu()}, r, work_->stream);
+      }
+    }
+    return all.data();
+  };
+}
+
+CheckpointValues Engine::checkpoint_values() const {
+  return {gathered(optimizer_->master()), gathered(optimizer_->m()), gathered(optimizer_->v())};
+}
+
+void Engine::give_values(const ValuesOf& values) const {
+  if (shards_.empty()) return;
+  for (const Parameter& p : task_->parameters().parameters())
+    if (!p.frozen()) values(p);
+}
+
 OptimizerTensors Engine::checkpoint_tensors() const {
   return {optimizer_->owned(), optimizer_->master(), optimizer_->m(), optimizer_->v(), frozen_master_};
 }
 
 void Engine::master_changed() {
   if (optimizer_) optimizer_->values_from_master(work_->ctx);
+  if (!shards_.empty()) comm_.gather_parts(task_->parameters().values(), shards_, work_->stream);
   Tensor frozen = task_->parameters().frozen_values();
   if (frozen && frozen.data != frozen_master_.data) ops::copy(work_->ctx, frozen, frozen_master_);
   work_->packed.values_changed();

@@ -16,7 +16,7 @@ namespace viaduct {
 
 // Without a communicator the tasks are for planning only.
 MakeTask task_maker(const ModelSource&, const Config&, int64_t ranks, Communicator* = nullptr);
-StepShape step_shape(const Config&, bool training);
+StepShape step_shape(const Config&, bool training, int rank = 0, int ranks = 1);
 std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., ..": for the start of the log
 
 class Engine {
@@ -28,9 +28,13 @@ class Engine {
   void load_weights(uint64_t seed);
   // After the optimizer's master values were set from outside, on every rank.
   void master_changed();
-  // Training only. fp32 values of every parameter, the frozen ones included; and all that a checkpoint keeps.
-  std::vector<ValuePart> masters() const;
+  // Training only. What this rank has of a checkpoint.
   OptimizerTensors checkpoint_tensors() const;
+  // Training only, of every parameter, from whichever rank has it. Where the optimizer is divided a call is collective,
+  // and rank 0 alone gets the values.
+  CheckpointValues checkpoint_values() const;
+  // What the other ranks do meanwhile: they give their part.
+  void give_values(const ValuesOf&) const;
 
   Task& task() { return *task_; }
   Workspace& work() { return *work_; }
@@ -40,6 +44,8 @@ class Engine {
   int64_t parameter_count() const { return task_->parameters().count(); }
 
  private:
+  std::vector<ValuePart> masters() const;  // of this rank
+  ValuesOf gathered(Tensor own) const;     // one value per element of the optimizer's range
   ModelSource source_;
   Communicator& comm_;
   MemoryPlan plan_;
@@ -47,7 +53,8 @@ class Engine {
   std::unique_ptr<Workspace> work_;
   std::unique_ptr<AdamW> optimizer_;
   Buffer frozen_buffer_;
-  Tensor frozen_master_;  // fp32 in training; absent when nothing is frozen
+  Tensor frozen_master_;       // fp32 in training; absent when nothing is frozen
+  std::vector<Range> shards_;  // of the optimizer, a rank each; empty when every rank has all of it
 };
 
 }  // namespace viaduct

@@ -1,5 +1,6 @@
 #include "train/plan.hpp"
 
+#include "comm/shards.hpp"
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
 
@@ -39,7 +40,7 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
     work.ctx.training = true;
     SilentSink sink(store);
     task->train(work.ctx, batch, sink);
-    AdamW optimizer(store, store.range(), {});
+    AdamW optimizer(store, optimizer_range(shape.strategy, store.range(), shape.rank, shape.ranks), {});
     plan.optimizer = optimizer.bytes();
     plan.gradients = store.grads().bytes();
     if (shape.dtype == DType::bf16) plan.optimizer += store.frozen_range().size() * size_of(DType::f32);

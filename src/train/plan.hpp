@@ -14,6 +14,8 @@ struct StepShape {
   DType dtype = DType::f32;
   bool training = true;      // false: evaluation and prediction only
   int64_t batches_held = 1;  // by the loaders, those in use included
+  std::string strategy = "ddp";
+  int rank = 0, ranks = 1;  // the first has the largest part of what a strategy divides
 };
 
 // Bytes of one rank.

@@ -199,17 +199,21 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
 
 std::string Run::save(int64_t step, bool is_best) {
   Path path;
+  CheckpointValues values = engine_.checkpoint_values();
   if (first())
-    path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(),
-                           engine_.checkpoint_tensors(), is_best, {.last = config_.run.keep_last});
+    path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(), values, is_best,
+                           {.last = config_.run.keep_last});
+  else
+    for (const ValuesOf& part : {values.master, values.m, values.v}) engine_.give_values(part);
   return comm_.broadcast_text(path.string(), 0);
 }
 
 void Run::export_model(const std::string& name) {
-  if (!first()) return;
+  ValuesOf values = engine_.checkpoint_values().master;
+  if (!first()) return engine_.give_values(values);
   const ModelSource& source = engine_.source();
-  viaduct::export_model(folder() / name, source.config, source.architecture(), engine_.task().parameters(),
-                        engine_.masters(), source.more_files());
+  viaduct::export_model(folder() / name, source.config, source.architecture(), engine_.task().parameters(), values,
+                        source.more_files());
 }
 
 // The checkpoint to go on from, the same on every rank.
@@ -316,6 +320,7 @@ void Run::say_plan() {
   log::info("memory: {}", plan_text(engine_.plan()));
   log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
             batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());
+  if (comm_.size() > 1) log::info("gradients: {} over {}", config_.parallel.strategy, comm_.name());
 }
 
 }  // namespace

@@ -5,6 +5,28 @@
 #include "core/optim/clip.hpp"
 
 namespace viaduct {
+namespace {
+
+// A forward that waits for values of other ranks communicates: it is timed, and watched, as that.
+class TimedSink final : public GradSink {
+ public:
+  TimedSink(GradSync& sync, PhaseClock& clock) : sync_(sync), clock_(clock) {}
+  void add_loss(Tensor losses, int64_t terms) override { sync_.add_loss(losses, terms); }
+  void need(Range block) override {
+    const Phase phase = clock_.phase();
+    clock_.enter(Phase::comm);
+    sync_.need(block);
+    clock_.enter(phase);
+  }
+  Tensor open(Range block) override { return sync_.open(block); }
+  void ready(Range block) override { sync_.ready(block); }
+
+ private:
+  GradSync& sync_;
+  PhaseClock& clock_;
+};
+
+}  // namespace
 
 Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, Workspace& work, PhaseClock& clock,
                  TrainerOptions options, Hooks hooks, std::vector<Observer*> observers)
@@ -17,7 +39,6 @@ Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, W
       options_(options),
       hooks_(std::move(hooks)),
       observers_(std::move(observers)),
-      squared_norm_(work.arena.device(), sizeof(double)),
       done_(options.start_step) {
   work_.ctx.clock = &clock_;
 }
@@ -39,11 +60,14 @@ RunEnd Trainer::run() {
     if (last || stopping || due(options_.checkpoint_every)) save(metrics);
     begin_interval();
   }
+  settle();
+  clock_.enter(Phase::finish);
   return stopping && done_ < options_.total_steps ? RunEnd::preempted : RunEnd::completed;
 }
 
 std::map<std::string, double> Trainer::evaluate() {
   if (!hooks_.evaluate) return {};
+  settle();
   clock_.enter(Phase::eval);
   auto metrics = hooks_.evaluate(done_);
   for (Observer* o : observers_) o->evaluated(done_, epoch(), metrics);
@@ -52,9 +76,15 @@ std::map<std::string, double> Trainer::evaluate() {
 
 void Trainer::save(const std::map<std::string, double>& metrics) {
   if (!hooks_.save) return;
+  settle();
   clock_.enter(Phase::checkpoint);
   std::string folder = hooks_.save(done_, metrics);
   for (Observer* o : observers_) o->saved(done_, folder);
+}
+
+void Trainer::settle() {
+  clock_.enter(Phase::comm);
+  sync_.settle();
 }
 
 void Trainer::begin_interval() {
@@ -64,6 +94,7 @@ void Trainer::begin_interval() {
 
 StepTail Trainer::step() {
   Ctx& ctx = work_.ctx;
+  TimedSink sink(sync_, clock_);
   ctx.training = true;
   task_.parameters().zero_gradients();
   for (int64_t pass = 0; pass < options_.accumulate; ++pass) {
@@ -74,9 +105,9 @@ StepTail Trainer::step() {
     sync_.begin({.quarantined = batch.replaced, .stop = stop}, pass + 1 == options_.accumulate);
     ctx.sample_keys = batch.keys;
     if (batch.size() > 0)
-      task_.train(ctx, batch, sync_);
+      task_.train(ctx, batch, sink);
     else
-      task_.train_nothing(ctx, sync_);
+      task_.train_nothing(ctx, sink);
   }
   clock_.enter(Phase::comm);
   StepTail tail = sync_.finish();
@@ -87,10 +118,7 @@ StepTail Trainer::step() {
 }
 
 void Trainer::update(const StepTail& tail) {
-  ParameterStore& store = task_.parameters();
-  Tensor norm = squared_norm_.view(0, {1}, DType::f64);
-  ops::squared_norm(work_.ctx, norm, store.grads(store.range()));
-  Clipped clipped = clip(*data<double>(norm), double(tail.terms), options_.clip_norm);
+  Clipped clipped = clip(sync_.squared_norm(work_.ctx), double(tail.terms), options_.clip_norm);
   last_.learning_rate = options_.learning_rate * options_.schedule.factor(done_);
   last_.grad_norm = clipped.norm;
   last_.loss = tail.loss_sum / double(tail.terms);
@@ -100,6 +128,7 @@ void Trainer::update(const StepTail& tail) {
                      "intact; try a smaller train.lr, a train.warmup, or look at the data of this step",
                      done_ + 1, last_.loss, clipped.norm));
   optimizer_.step(work_.ctx, last_.learning_rate, clipped.scale);
+  sync_.updated();
   work_.packed.values_changed();
 }
 

@@ -47,6 +47,7 @@ class Trainer {
   void report(const StepTail&);
   std::map<std::string, double> evaluate();
   void save(const std::map<std::string, double>& metrics);
+  void settle();          // until every rank has all values
   void begin_interval();  // of which the next report tells
   double epoch() const { return double(loader_.plan().samples_before(done_)) / double(loader_.plan().samples); }
 
@@ -59,8 +60,7 @@ class Trainer {
   TrainerOptions options_;
   Hooks hooks_;
   std::vector<Observer*> observers_;
-  Buffer squared_norm_;  // one fp64 on the device
-  int64_t done_ = 0;     // optimizer steps
+  int64_t done_ = 0;  // optimizer steps
   StepReport last_;
   std::chrono::steady_clock::time_point last_report_;
 };

@@ -47,7 +47,7 @@ TEST(CommandLine, RefusalsSayWhatIsWrong) {
       {"train --train.lr", "command line:"},
       {"train --train.lr -1", "train.lr = '-1' (command line): expected a number of at least 0"},
       {"train --train.precision fp16", "expected one of fp32, bf16"},
-      {"train --parallel.strategy zero1", "zero1 is not in this version; use ddp"},
+      {"train --parallel.reduction invariant", "invariant is not in this version; use fast"},
       {"plan --task.name itn", "did you mean itm?"},
       {"plan --task.name itm", "needs an image-text model: model.arch = bridgetower"},
       {"plan --task.name distillation", "distillation is not in this version"},

@@ -99,6 +99,18 @@ TEST_F(TrainTest, AHangingRankIsAStall) {
   EXPECT_TRUE(all_ended());
 }
 
+TEST_F(TrainTest, EveryStrategyGivesTheSameWeights) {
+  std::string larger = tiny() + " --model.hidden_size 96 --model.intermediate_size 384 --model.num_hidden_layers 3" +
+                       " --parallel.bucket_mb 0.3 --train.steps 30";
+  for (std::string strategy : {"ddp", "fast_ddp", "zero1"}) {
+    Result result = ranks(
+        2, "train " + larger + " --parallel.strategy " + strategy + " --run.output " + (own_ / strategy).string());
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(read_bytes(own_ / "ddp/model/model.safetensors"), read_bytes(own_ / strategy / "model/model.safetensors"))
+        << strategy;
+  }
+}
+
 TEST_F(TrainTest, ADivergingRunSaysSo) {
   Result result = ranks(2, "train " + tiny() + " --run.output " + output() + " --train.lr 1e30 --train.clip_norm 0");
   EXPECT_EQ(result.code, 6) << result.err;

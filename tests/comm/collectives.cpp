@@ -3,6 +3,8 @@
 #include <numeric>
 
 #include "comm/grad_sync.hpp"
+#include "comm/shards.hpp"
+#include "core/ops/workspace.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -31,8 +33,9 @@ void check_dtype(Communicator& comm, int64_t n) {
   Stream stream(Device::cpu());
   const int ranks = comm.size(), rank = comm.rank();
   auto same = [&](T found, int expected, const char* what) {
-    expect(found == T(float(expected)), fmt::format("{} of {} {} on rank {}: expected {}, found {}", what, n,
-                                                    name_of(dtype_of<T>), rank, expected, float(found)));
+    if (found != T(float(expected)))
+      fail(Exit::crash, fmt::format("{} of {} {} on rank {}: expected {}, found {}", what, n, name_of(dtype_of<T>),
+                                    rank, expected, float(found)));
   };
   for (Reduce op : {Reduce::sum, Reduce::max, Reduce::min}) {
     Numbers<T> all(n);
@@ -54,6 +57,21 @@ void check_dtype(Communicator& comm, int64_t n) {
     comm.all_gather(full.tensor(), shard, stream);
     for (int64_t i = 0; i < n * ranks; ++i) same(full.elements[size_t(i)], value(int(i / n), i % n), "all_gather");
   }
+  // Parts of uneven size with gaps between, one of them empty; with a single rank there is nothing to exchange.
+  std::vector<Range> parts;
+  for (int64_t r = 0; r < ranks; ++r) parts.push_back({r * n + r % 2, r == 1 ? r * n + 1 : (r + 1) * n});
+  Numbers<T> summed(n * ranks), gathered(n * ranks);
+  for (int64_t i = 0; i < n * ranks; ++i)
+    summed.elements[size_t(i)] = gathered.elements[size_t(i)] = T(float(value(rank, i)));
+  comm.reduce_parts(summed.tensor(), parts, Reduce::sum, stream);
+  comm.gather_parts(gathered.tensor(), parts, stream);
+  for (int64_t r = 0; r < ranks; ++r)
+    for (int64_t i = r * n; i < (r + 1) * n; ++i) {
+      const bool inside = i >= parts[size_t(r)].begin && i < parts[size_t(r)].end;
+      if (inside && r == rank) same(summed.elements[size_t(i)], reduced(Reduce::sum, ranks, i), "reduce_parts");
+      if (r != rank) same(summed.elements[size_t(i)], value(rank, i), "what reduce_parts leaves");
+      same(gathered.elements[size_t(i)], value(inside ? int(r) : rank, i), "gather_parts");
+    }
   for (int root = 0; root < ranks; ++root) {
     Numbers<T> said(n);
     for (int64_t i = 0; i < n; ++i) said.elements[size_t(i)] = T(float(rank == root ? value(root, i) : 0));
@@ -91,24 +109,49 @@ void check_allocated(Communicator& comm) {
         expect(numbers[i] == float(reduced(op, comm.size(), i + round)),
                fmt::format("all_reduce of allocated memory at {}", i));
     }
+    const auto parts = make_shards({0, n}, comm.size());  // all of it is rank 0's
+    float* numbers = data<float>(t);
+    for (int64_t i = 0; i < n; ++i) numbers[i] = float(value(comm.rank(), i + round));
+    comm.reduce_parts(t, parts, Reduce::sum, stream);
+    comm.gather_parts(t, parts, stream);
+    for (int64_t i = 0; i < n; ++i)
+      expect(numbers[i] == float(reduced(Reduce::sum, comm.size(), i + round)),
+             fmt::format("reduce_parts and gather_parts of allocated memory at {}", i));
   }
 }
 
-// Four blocks of uneven sizes.
+// Four blocks of uneven sizes, larger than a shard of three ranks.
 void build(ParameterStore& store, Communicator& comm) {
   for (int b = 0; b < 4; ++b)
     store.block("block" + std::to_string(b), [&] {
-      store.add("weight" + std::to_string(b), {b * 300 + 7, 3});
+      store.add("weight" + std::to_string(b), {b * 300 + 7, 100});
       store.add("bias" + std::to_string(b), {5});
     });
   store.materialize(Device::cpu(), DType::f32, true, [&](Device d, int64_t bytes) { return comm.allocate(d, bytes); });
 }
 
-void check_step(Communicator& comm, double bucket_mb, int passes) {
+// The optimizer's part: every rank writes the values of its range, and all ranks have all of them when they need them.
+void check_values(ParameterStore& store, GradSync& sync, Range mine, int step) {
+  auto expected = [&](int64_t i) { return float(i + 1000 * step); };
+  for (int64_t i = mine.begin; i < mine.end; ++i) data<float>(store.values())[i] = expected(i);
+  sync.updated();
+  auto check = [&](Range range) {
+    for (int64_t i = range.begin; i < range.end; ++i)
+      if (data<float>(store.values())[i] != expected(i)) fail(Exit::crash, fmt::format("value {} has not arrived", i));
+  };
+  for (Range block : store.blocks())
+    if (step % 2) sync.need(block), check(block);
+  sync.settle();
+  check(store.range());
+}
+
+void check_step(Communicator& comm, const GradSyncOptions& options, int passes) {
   ParameterStore store;
   build(store, comm);
-  auto sync = make_grad_sync({"ddp", bucket_mb}, store, comm);
+  auto sync = make_grad_sync(options, store, comm);
+  Workspace work(Device::cpu(), 1 << 20, DType::f32);
   const int ranks = comm.size(), rank = comm.rank();
+  const Range mine = optimizer_range(options.strategy, store.range(), rank, ranks);
   for (int step = 0; step < 3; ++step) {
     store.zero_gradients();
     for (int pass = 0; pass < passes; ++pass) {
@@ -132,11 +175,17 @@ void check_step(Communicator& comm, double bucket_mb, int passes) {
     expect(tail.quarantined == passes * ranks * (ranks - 1) / 2, "the counts of all passes add up");
     expect(tail.loss_sum == passes * (0.75 * active + active * (active - 1) / 2), "the tail adds losses");
     const float* gradients = data<float>(store.grads());
+    double squares = 0;
     for (int64_t i = store.range().begin; i < store.range().end; ++i) {
       int sum = 0;
       for (int r = 0; r < active; ++r) sum += passes * value(r, i + step);
-      expect(gradients[i] == float(sum), fmt::format("gradient {}: expected {}, found {}", i, sum, gradients[i]));
+      squares += double(sum) * sum;
+      if (i < mine.begin || i >= mine.end) continue;
+      if (gradients[i] != float(sum))
+        fail(Exit::crash, fmt::format("gradient {}: expected {}, found {}", i, sum, gradients[i]));
     }
+    expect(sync->squared_norm(work.ctx) == squares, "the norm is that of all ranks' gradients");
+    check_values(store, *sync, mine, step);
   }
 }
 
@@ -159,9 +208,12 @@ void check_collectives(Communicator& comm) {
   check_dtype<float>(*other, 5);
 }
 
-void check_ddp(Communicator& comm) {
-  for (double bucket_mb : {1e-6, 0.004, 0.01, 25.0})
-    for (int passes : {1, 3}) check_step(comm, bucket_mb, passes);
+void check_strategies(Communicator& comm) {
+  for (int passes : {1, 3}) {
+    for (double bucket_mb : {1e-6, 0.004, 0.4, 25.0})
+      for (const char* strategy : {"ddp", "zero1"}) check_step(comm, {strategy, bucket_mb}, passes);
+    check_step(comm, {"fast_ddp"}, passes);
+  }
 }
 
 }  // namespace viaduct::test

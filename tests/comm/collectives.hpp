@@ -5,8 +5,8 @@
 namespace viaduct::test {
 
 void check_collectives(Communicator&);
-// Gradients of small integers, whose sum is exact: every bucket size gives the same, with uneven ranks and several
-// passes.
-void check_ddp(Communicator&);
+// Gradients of small integers, whose sum is exact: every strategy and bucket size gives the same, with uneven ranks and
+// several passes.
+void check_strategies(Communicator&);
 
 }  // namespace viaduct::test

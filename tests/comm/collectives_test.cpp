@@ -20,14 +20,14 @@ std::string message_of(const std::function<void()>& f) {
 TEST(Collectives, Self) {
   SelfComm comm;
   test::check_collectives(comm);
-  test::check_ddp(comm);
+  test::check_strategies(comm);
 }
 
 TEST(Collectives, Threads) {
   for (int ranks : {1, 2, 3, 5})
     run_ranks(ranks, [](Communicator& comm) {
       test::check_collectives(comm);
-      test::check_ddp(comm);
+      test::check_strategies(comm);
     });
 }
 

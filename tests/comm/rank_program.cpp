@@ -30,11 +30,11 @@ int sleep_for_ever() {
 
 int collectives(const World&, Communicator& comm) {
   test::check_collectives(comm);
-  test::check_ddp(comm);
+  test::check_strategies(comm);
   if (comm.size() == 1) return 0;
   auto messages = make_mpi_comm({.largest_count = 1000, .share_memory = false});  // and tensors above the largest count
   test::check_collectives(*messages);
-  test::check_ddp(*messages);
+  test::check_strategies(*messages);
   return 0;
 }
 

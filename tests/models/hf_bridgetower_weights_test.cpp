@@ -54,6 +54,9 @@ struct Model {
         EXPECT_EQ(values(p.name), other.values(p.name)) << p.name;
       }
   }
+  ValuesOf values() {
+    return [all = parts()](const Parameter& p) { return values_of(all, p); };
+  }
   std::vector<ValuePart> parts() {
     std::vector<ValuePart> all = {{store.range(), store.values(store.range())}};
     if (!store.frozen_range().empty()) all.push_back({store.frozen_range(), store.frozen_values()});
@@ -264,7 +267,7 @@ TEST(BridgeTowerHfExport, IsWhatTransformersSaves) {
   Path folder = parent / "model";
   Model model(kTiny, {.itm = true, .freeze_vision = true});
   model.load(kTiny);
-  export_model(folder, model.tower.config(), "BridgeTowerForImageAndTextRetrieval", model.store, model.parts(), {});
+  export_model(folder, model.tower.config(), "BridgeTowerForImageAndTextRetrieval", model.store, model.values(), {});
   Tensors ours(folder), theirs(kTiny);
   for (const char* head : {"itc_", "logit_scale", "mlm_score"}) theirs.drop(head);
   ASSERT_EQ(ours.items.size(), theirs.items.size());
@@ -283,7 +286,7 @@ TEST(BridgeTowerHfExport, OmitsATiedDecoder) {
     Path folder = parent / source.filename().string();
     Model model(source, {.mlm = true}), again(source, {.mlm = true});
     model.load(source);
-    export_model(folder, model.tower.config(), "BridgeTowerForMaskedLM", model.store, model.parts(), {});
+    export_model(folder, model.tower.config(), "BridgeTowerForMaskedLM", model.store, model.values(), {});
     EXPECT_EQ(bool(HfTensors(folder).find(kDecoder)), source == kOwnDecoder);
     EXPECT_EQ(config_of(folder).text.tie_word_embeddings, source == kTiny);
     again.load(folder);

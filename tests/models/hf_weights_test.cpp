@@ -236,7 +236,10 @@ TEST(HfExport, IsReadBackToTheSameBits) {
   load_weights(kTokens26, model.vit.config(), model.store, 1);
   Range all = model.store.range();
   auto save = [&] {
-    export_model(folder, model.vit.config(), kClassifier, model.store, {{all, model.store.values(all)}},
+    export_model(folder, model.vit.config(), kClassifier, model.store,
+                 [&](const Parameter& p) {
+                   return values_of({{all, model.store.values(all)}}, p);
+                 },
                  {{"preprocessor_config.json", "{}"}});
   };
   save();

@@ -30,6 +30,15 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+CheckpointValues values_in(const ParameterStore& store, const OptimizerTensors& t) {
+  auto of = [&](Tensor trained) -> ValuesOf {
+    std::vector<ValuePart> parts{{t.range, trained}};
+    if (t.frozen) parts.push_back({store.frozen_range(), t.frozen});
+    return [parts](const Parameter& p) { return values_of(parts, p); };
+  };
+  return {of(t.master), of(t.m), of(t.v)};
+}
+
 // A store with an optimizer's three buffers, each of other values.
 struct Rig {
   explicit Rig(uint64_t seed, int64_t width = 33) : range{0, 0}, buffer(Device::cpu(), 1 << 20) {
@@ -65,7 +74,8 @@ std::vector<std::string> names_in(const Path& folder) {
 
 Path save(const Path& folder, uint64_t step, bool is_best = false, int64_t keep = 2) {
   Rig rig(step);
-  return save_checkpoint(folder, int64_t(step), rig.state, rig.store, rig.tensors(), is_best, {keep});
+  return save_checkpoint(folder, int64_t(step), rig.state, rig.store, values_in(rig.store, rig.tensors()), is_best,
+                         {keep});
 }
 
 TEST(Checkpoint, IsReadBackToTheBit) {
@@ -92,7 +102,7 @@ TEST(Checkpoint, LongTextsOfTheStateAreReadBack) {
   std::string letters, controls(12 << 20, '\x01');
   for (int i = 0; i < 12 << 20; ++i) letters += "\u0120";
   rig.state.set("letters", letters), rig.state.set("controls", controls);
-  Path path = save_checkpoint(folder.path(), 1, rig.state, rig.store, rig.tensors(), false);
+  Path path = save_checkpoint(folder.path(), 1, rig.state, rig.store, values_in(rig.store, rig.tensors()), false);
   EXPECT_TRUE(open_checkpoint(path).state == rig.state);
   EXPECT_LT(fs::file_size(path / "state.json"), letters.size() + 6 * controls.size() + 1000) << "two bytes stay two";
 }
@@ -158,7 +168,8 @@ struct HalfFrozen {
 TEST(Checkpoint, WhatIsFrozenIsInTheWeightsAndHasNoMoments) {
   TempFolder folder;
   HalfFrozen saved(1), loaded(100);
-  Path path = save_checkpoint(folder.path(), 1, saved.state, saved.store, saved.tensors(), false);
+  Path path =
+      save_checkpoint(folder.path(), 1, saved.state, saved.store, values_in(saved.store, saved.tensors()), false);
   auto names = [&](const char* file) {
     SafetensorsFile tensors(path / file);
     std::vector<std::string> found;

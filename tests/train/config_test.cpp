@@ -201,8 +201,8 @@ TEST(Config, RefusesBadValues) {
 }
 
 TEST(Config, RefusesWhatThisVersionDoesNotHave) {
-  EXPECT_EQ(refusal_of("parallel.strategy", "zero1"),
-            "parallel.strategy = 'zero1' (command line): zero1 is not in this version; use ddp");
+  EXPECT_EQ(refusal_of("parallel.reduction", "invariant"),
+            "parallel.reduction = 'invariant' (command line): invariant is not in this version; use fast");
   EXPECT_EQ(refusal_of("task.teacher", "folder"), "task.teacher (command line) is not in this version; remove it");
 }
 

@@ -38,6 +38,8 @@ struct WatchedComm final : Communicator {
   void all_reduce(Tensor, Reduce, Stream&) override { phases.push_back(clock.phase()); }
   void reduce_scatter(Tensor, Tensor, Reduce, Stream&) override {}
   void all_gather(Tensor, Tensor, Stream&) override {}
+  void reduce_parts(Tensor, const std::vector<Range>&, Reduce, Stream&) override {}
+  void gather_parts(Tensor, const std::vector<Range>&, Stream&) override {}
   void broadcast(Tensor, int, Stream&) override {}
   void barrier() override {}
   std::vector<std::string> all_gather_text(const std::string& mine) override { return {mine}; }

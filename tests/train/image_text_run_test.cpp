@@ -45,6 +45,26 @@ TEST_F(ImageTextRun, TheNumberOfRanksDoesNotChangeTheLosses) {
   }
 }
 
+// The optimizer divided among ranks or not: shared blocks, several losses, frozen towers, fp32 masters beside bf16.
+TEST_F(ImageTextRun, ADividedOptimizerGivesTheSameWeights) {
+  const std::string folder = pretrained();
+  for (const char* precision : {"fp32", "bf16"})
+    for (const char* freeze : {"", "vision"}) {
+      auto run = [&](const char* strategy) {
+        return weights(train(fmt::format("{}-{}-{}", strategy, precision, freeze), 2,
+                             kSum + Settings{{"model.pretrained", folder},
+                                             {"train.precision", precision},
+                                             {"task.freeze", freeze},
+                                             {"train.lr", "1e-3"},
+                                             {"train.steps", "4"},
+                                             {"train.batch_size", "4"},
+                                             {"parallel.bucket_mb", "0.02"},
+                                             {"parallel.strategy", strategy}}));
+      };
+      EXPECT_TRUE(run("ddp") == run("zero1")) << precision << ", frozen: " << freeze;
+    }
+}
+
 // 96 pictures in steps of 35: the last of an epoch has 26, and four of five ranks hold all of them.
 TEST_F(ImageTextRun, AShortLastBatchIsExact) {
   const Settings global = kSum + Settings{{"task.negatives", "global"}, {"train.steps", "4"}};

@@ -50,6 +50,9 @@ struct ValuePart {
 // The values of `p` in the part that holds it; an error of ours when none does.
 float* values_of(const std::vector<ValuePart>&, const Parameter& p);
 
+// fp32 values of a parameter, wherever they lie; they stay until the next call.
+using ValuesOf = std::function<const float*(const Parameter&)>;
+
 class ParameterStore {
  public:
   static constexpr int64_t kTailSlot = 64;

@@ -8,12 +8,24 @@
 namespace viaduct::ops {
 
 void squared_norm(Ctx& ctx, Tensor out, Tensor x) {
-  OperandCheck check{ctx, "squared_norm"};
-  check("out", out, {1}, DType::f64);
-  check.that(x.dtype == DType::f32 || x.dtype == DType::f64, "x is fp32 or fp64", x);
   auto scope = ctx.arena.scope("squared_norm");
-  Tensor partial = ctx.arena.temp({ceil_div(x.numel(), kNormChunk)}, DType::f64);
-  run_on_device(ctx, [&] { cpu::squared_norm(out, partial, x); });
+  Tensor sums = ctx.arena.temp({ceil_div(x.numel(), kNormChunk)}, DType::f64);
+  squared_norm_chunks(ctx, sums, x);
+  sum_in_order(ctx, out, sums);
+}
+
+void squared_norm_chunks(Ctx& ctx, Tensor out, Tensor x) {
+  OperandCheck check{ctx, "squared_norm_chunks"};
+  check("out", out, {ceil_div(x.numel(), kNormChunk)}, DType::f64);
+  check.that(x.dtype == DType::f32 || x.dtype == DType::f64, "x is fp32 or fp64", x);
+  run_on_device(ctx, [&] { cpu::squared_norm_chunks(out, x); });
+}
+
+void sum_in_order(Ctx& ctx, Tensor out, Tensor sums) {
+  OperandCheck check{ctx, "sum_in_order"};
+  check("out", out, {1}, DType::f64);
+  check.that(sums.dtype == DType::f64, "sums are fp64", sums);
+  run_on_device(ctx, [&] { cpu::sum_in_order(out, sums); });
 }
 
 void adamw(Ctx& ctx, const AdamWArgs& a) {

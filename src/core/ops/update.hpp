@@ -9,6 +9,9 @@ namespace viaduct::ops {
 // is not.
 inline constexpr int64_t kNormChunk = 65536;
 void squared_norm(Ctx&, Tensor out, Tensor x);
+// Its two halves, for shards: out [chunks] fp64, the sum of each chunk; out [1] = the sum of `sums`, in order.
+void squared_norm_chunks(Ctx&, Tensor out, Tensor x);
+void sum_in_order(Ctx&, Tensor out, Tensor sums);
 
 // AdamW (Loshchilov & Hutter 2019), torch.optim.AdamW's order of operations, step t counted from 1, g = grad * scale:
 //   p -= lr wd p;  m += (1 - b1)(g - m);  v = b2 v + (1 - b2) g^2;

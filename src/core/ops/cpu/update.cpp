@@ -52,8 +52,8 @@ void adamw_block(Range r, T* value, C* master, C* m, C* v, const C* grad, const 
 
 }  // namespace
 
-void squared_norm(Tensor out, Tensor partial, Tensor x) {
-  double* sums = data<double>(partial);
+void squared_norm_chunks(Tensor out, Tensor x) {
+  double* sums = data<double>(out);
   auto chunk_sums = [&]<class T>(const T* from) {
     parallel_blocks(x.numel(), kNormChunk,
                     [=](Range r) { sums[r.begin / kNormChunk] = sum_of_squares(from + r.begin, r.size()); });
@@ -62,8 +62,11 @@ void squared_norm(Tensor out, Tensor partial, Tensor x) {
     chunk_sums(data<double>(x));
   else
     chunk_sums(data<float>(x));
+}
+
+void sum_in_order(Tensor out, Tensor sums) {
   double sum = 0;
-  for (int64_t i = 0; i < partial.numel(); ++i) sum += sums[i];
+  for (int64_t i = 0; i < sums.numel(); ++i) sum += data<double>(sums)[i];
   *data<double>(out) = sum;
 }
 

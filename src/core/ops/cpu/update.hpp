@@ -3,7 +3,8 @@
 
 namespace viaduct::ops::cpu {
 
-void squared_norm(Tensor out, Tensor partial, Tensor x);  // partial [chunks of x] fp64 is scratch
+void squared_norm_chunks(Tensor out, Tensor x);
+void sum_in_order(Tensor out, Tensor sums);
 void adamw(const AdamWArgs&);
 
 }  // namespace viaduct::ops::cpu

@@ -5,6 +5,7 @@
 
 #include "comm/ddp.hpp"
 #include "comm/self_comm.hpp"
+#include "comm/shards.hpp"
 #include "comm/step_tail.hpp"
 #include "comm/thread_comm.hpp"
 
@@ -38,87 +39,113 @@ TEST(Buckets, CloseAtTheSizeAndKeepTheLastSmall) {
   EXPECT_EQ(make_buckets({{64, 128}}, 4, 1), (R{{0, 128}}));
 }
 
-class Reports : public testing::Test {
+const std::vector<std::string> kStrategies{"ddp", "fast_ddp", "zero1"};
+
+TEST(Shards, AreCutAtChunksOfTheNorm) {
+  using R = std::vector<Range>;
+  EXPECT_EQ(make_shards({64, 64 + 5 * 65536 + 7}, 3), (R{{64, 131136}, {131136, 262208}, {262208, 327751}}));
+  EXPECT_EQ(make_shards({64, 1000}, 3), (R{{64, 1000}, {1000, 1000}, {1000, 1000}})) << "chunks are never divided";
+  EXPECT_EQ(within({{64, 100}, {100, 200}, {200, 300}}, {90, 250}), (R{{0, 10}, {10, 110}, {110, 160}}));
+  EXPECT_EQ(optimizer_range("ddp", {64, 200000}, 1, 2), (Range{64, 200000}));
+  EXPECT_EQ(optimizer_range("zero1", {64, 200000}, 1, 2), (Range{131136, 200000}));
+}
+
+class Reports : public testing::TestWithParam<std::string> {
  protected:
-  void SetUp() override { add_blocks(store, {3, 4, 5}); }
+  void SetUp() override {
+    add_blocks(store, {3, 4, 5});
+    sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
+  }
   ParameterStore store;
   SelfComm comm;
+  std::unique_ptr<GradSync> sync;
 };
+INSTANTIATE_TEST_SUITE_P(Strategies, Reports, testing::ValuesIn(kStrategies));
 
-TEST_F(Reports, NamesBlocksThatWereNeverReported) {
-  Ddp sync(store, comm, 25);
-  sync.begin({}, true);
-  sync.ready(store.blocks()[1]);
-  std::string message = finish_message(sync);
+TEST_P(Reports, NamesBlocksThatWereNeverReported) {
+  sync->begin({}, true);
+  sync->ready(store.blocks()[1]);
+  std::string message = finish_message(*sync);
   EXPECT_NE(message.find("never reported ready: block0, block2"), std::string::npos) << message;
 }
 
-TEST_F(Reports, NamesBlocksThatWereReportedTwice) {
-  Ddp sync(store, comm, 25);
-  sync.begin({}, true);
-  report_all(store, sync);
-  sync.ready(store.blocks()[1]);
-  std::string message = finish_message(sync);
+TEST_P(Reports, NamesBlocksThatWereReportedTwice) {
+  sync->begin({}, true);
+  report_all(store, *sync);
+  sync->ready(store.blocks()[1]);
+  std::string message = finish_message(*sync);
   EXPECT_NE(message.find("more than once: block1"), std::string::npos) << message;
 }
 
-TEST_F(Reports, EveryPassIsChecked) {
-  Ddp sync(store, comm, 25);
-  sync.begin({}, false);
-  sync.ready(store.blocks()[0]);
-  EXPECT_THROW(sync.begin({}, true), Error);
+TEST_P(Reports, EveryPassIsChecked) {
+  sync->begin({}, false);
+  sync->ready(store.blocks()[0]);
+  EXPECT_THROW(sync->begin({}, true), Error);
 }
 
-TEST_F(Reports, RefusesWhatIsOutOfOrder) {
-  Ddp sync(store, comm, 25);
+TEST_P(Reports, RefusesWhatIsOutOfOrder) {
   float loss = 1;
   Tensor losses{&loss, {1}, DType::f32, Device::cpu()};
-  EXPECT_THROW(sync.ready(store.blocks()[0]), Error) << "before begin";
-  EXPECT_THROW(sync.finish(), Error) << "before begin";
-  EXPECT_THROW(sync.add_loss(losses, 1), Error) << "before begin";
+  EXPECT_THROW(sync->ready(store.blocks()[0]), Error) << "before begin";
+  EXPECT_THROW(sync->finish(), Error) << "before begin";
+  EXPECT_THROW(sync->add_loss(losses, 1), Error) << "before begin";
+  sync->begin({}, true);
+  EXPECT_THROW(sync->ready({64, 65}), Error) << "no block";
+  report_all(store, *sync);
+  EXPECT_EQ(sync->finish().terms, 0);
+}
+
+TEST(Ddp, RefusesALossWhenTheTailIsOnItsWay) {
+  ParameterStore store;
+  add_blocks(store, {3, 4, 5});
+  SelfComm comm;
+  Ddp sync(store, comm, 25);
+  float loss = 1;
   sync.begin({}, true);
-  EXPECT_THROW(sync.ready({64, 65}), Error) << "no block";
   report_all(store, sync);
-  EXPECT_THROW(sync.add_loss(losses, 1), Error) << "the tail is on its way";
-  EXPECT_EQ(sync.finish().terms, 0);
+  EXPECT_THROW(sync.add_loss({&loss, {1}, DType::f32, Device::cpu()}, 1), Error);
 }
 
-TEST_F(Reports, BlocksMayBecomeReadyInAnyOrder) {
-  Ddp sync(store, comm, 1e-6);
-  sync.begin({.stop = 1}, true);
-  for (int i : {1, 0, 2}) sync.ready(store.blocks()[size_t(i)]);
-  EXPECT_EQ(sync.finish().stop, 1);
+TEST_P(Reports, BlocksMayBecomeReadyInAnyOrder) {
+  sync->begin({.stop = 1}, true);
+  for (int i : {1, 0, 2}) sync->ready(store.blocks()[size_t(i)]);
+  EXPECT_EQ(sync->finish().stop, 1);
 }
 
-TEST(Ddp, BlocksMayBecomeReadyInAnotherOrderOnEachRank) {
-  run_ranks(3, [](Communicator& comm) {
+class Strategies : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, Strategies, testing::ValuesIn(kStrategies));
+
+TEST_P(Strategies, BlocksMayBecomeReadyInAnotherOrderOnEachRank) {
+  run_ranks(3, [&](Communicator& comm) {
     ParameterStore store;
     add_blocks(store, {30, 40, 50});
-    Ddp sync(store, comm, 1e-6);
+    auto sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
     for (int step = 0; step < 20; ++step) {
       store.zero_gradients();
-      sync.begin({}, true);
+      sync->begin({}, true);
       for (int k = 0; k < 3; ++k) {
         Range block = store.blocks()[size_t((k + comm.rank() + step) % 3)];
-        data<float>(sync.open(block))[0] = float(block.begin + comm.rank());
-        sync.ready(block);
+        data<float>(sync->open(block))[0] = float(block.begin + comm.rank());
+        sync->ready(block);
       }
-      sync.finish();
+      sync->finish();
+      Range mine = optimizer_range(GetParam(), store.range(), comm.rank(), 3);
       for (Range block : store.blocks())
-        expect(data<float>(store.grads(block))[0] == float(3 * block.begin + 3), "sums stay in their blocks");
+        if (mine.contains(block))
+          expect(data<float>(store.grads(block))[0] == float(3 * block.begin + 3), "sums stay in their blocks");
     }
   });
 }
 
-TEST(Ddp, AFailureOfTheCommunicationSurfaces) {
+TEST_P(Strategies, AFailureOfTheCommunicationSurfaces) {
   EXPECT_THROW(run_ranks(2,
-                         [](Communicator& comm) {
+                         [&](Communicator& comm) {
                            ParameterStore store;
                            add_blocks(store, {comm.rank() ? 100 : 1000});  // the ranks disagree about the model
-                           Ddp sync(store, comm, 25);
-                           sync.begin({}, true);
-                           report_all(store, sync);
-                           sync.finish();
+                           auto sync = make_grad_sync({GetParam(), 25}, store, comm);
+                           sync->begin({}, true);
+                           report_all(store, *sync);
+                           sync->finish();
                          }),
                Error);
 }
