@@ -65,6 +65,7 @@ TextSizes measure_texts(const Config& config, const ModelSource& source, const D
   auto all = std::make_shared<std::vector<TextSize>>();
   std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(TextSize));
   for (const std::string& part : comm.all_gather_text(bytes)) {
+    if (part.empty()) continue;  // a rank without samples
     size_t at = all->size();
     all->resize(at + part.size() / sizeof(TextSize));
     std::memcpy(all->data() + at, part.data(), part.size());

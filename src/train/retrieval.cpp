@@ -15,6 +15,7 @@ std::string bytes_of(const std::vector<float>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
 }
 void append(std::vector<float>& values, const std::string& bytes) {
+  if (bytes.empty()) return;  // a rank without samples
   size_t at = values.size();
   values.resize(at + bytes.size() / sizeof(float));
   std::memcpy(values.data() + at, bytes.data(), bytes.size());
