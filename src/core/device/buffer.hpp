@@ -31,8 +31,8 @@ class Buffer {
 
  private:
   void swap(Buffer& o) noexcept {
-    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_), std::swap(device_, o.device_);
-    std::swap(release_, o.release_);
+    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_), std::swap(device_.kind, o.device_.kind);
+    std::swap(device_.index, o.device_.index), std::swap(release_, o.release_);
   }
   void* data_ = nullptr;
   int64_t bytes_ = 0;

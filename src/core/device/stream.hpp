@@ -11,9 +11,11 @@ class Stream {
   Stream(const Stream&) = delete;
   void synchronize() {}
   Device device() const { return device_; }
+  void* native() const { return native_; }  // the cudaStream_t of a cuda device
 
  private:
   Device device_;
+  void* native_ = nullptr;
 };
 
 }  // namespace viaduct
