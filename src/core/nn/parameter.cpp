@@ -106,8 +106,8 @@ void ParameterStore::open(Range block, GradSink& sink) {
       p.grad = storage.slice(p.range.begin - block.begin, p.range.end - block.begin).reshape(p.shape);
 }
 
-void ParameterStore::zero_gradients() {
-  if (trainable() && !grads_.device.is_meta()) std::memset(grads_.data, 0, size_t(grads_.bytes()));
+void ParameterStore::zero_gradients(Stream& stream) {
+  if (trainable()) fill_zero(grads_, stream);
 }
 
 Parameter& ParameterStore::find(const std::string& name) {

@@ -1,0 +1,43 @@
+// The CUDA runtime as the rest of core/device needs it, without its headers. kBuilt says whether this program was built
+// with it; without, nothing else here may be called but fail_not_built.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "core/base/check.hpp"
+
+namespace viaduct::cuda {
+
+inline constexpr bool kBuilt = VIADUCT_CUDA;
+
+[[noreturn]] inline void fail_not_built() {
+  fail(Exit::config,
+       "this program was built without CUDA; build it where nvcc is on PATH or in CUDA_HOME, or set device.kind = cpu");
+}
+
+struct DeviceInfo {
+  std::string name;
+  int index = 0, major = 0, minor = 0, multiprocessors = 0;
+  int64_t memory_bytes = 0, free_bytes = 0, l2_bytes = 0, shared_bytes_per_block = 0;
+  std::string driver, runtime;  // versions: "13.0"
+};
+
+// How many devices can be used. 0 with the reason in `why`: no driver, a driver that is too old, no device.
+int device_count(std::string* why = nullptr);
+DeviceInfo device_info(int index);
+// Makes `index` this thread's device; throws a sentence where this program has no code for it.
+void use_device(int index);
+
+void* allocate(int index, int64_t bytes);  // zero-filled
+void release(void*) noexcept;
+void* allocate_pinned(int64_t bytes);  // host memory that copies to a device read directly
+void release_pinned(void*) noexcept;
+
+void* new_stream(int index);
+void delete_stream(void*) noexcept;
+void synchronize(void* stream);
+
+void copy(void* to, const void* from, int64_t bytes, void* stream);  // between any two of host and device, in order
+void fill_zero(void* device, int64_t bytes, void* stream);
+
+}  // namespace viaduct::cuda

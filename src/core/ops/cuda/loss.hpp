@@ -1,0 +1,9 @@
+#pragma once
+#include "core/ops/loss.hpp"
+
+namespace viaduct::ops::cuda {
+
+void cross_entropy(Ctx&, Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, double weight);
+void softmax(Ctx&, Tensor probabilities, Tensor logits);
+
+}  // namespace viaduct::ops::cuda
