@@ -8,7 +8,6 @@ namespace viaduct {
 // otherwise. Throws a sentence where cuda is asked for and cannot be had.
 Device choose_device(const Config&, const Communicator&);
 
-int64_t free_memory(Device);   // of a cuda device, in bytes
 std::string describe(Device);  // "cuda: NVIDIA H100 80GB HBM3, 79.2 GB", "cpu"
 
 }  // namespace viaduct

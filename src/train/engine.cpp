@@ -4,6 +4,7 @@
 
 #include "comm/shards.hpp"
 #include "core/base/log.hpp"
+#include "core/device/gpus.hpp"
 #include "core/ops/elementwise.hpp"
 #include "models/hf_weights.hpp"
 #include "train/classification.hpp"
@@ -93,7 +94,7 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
 // What the ranks of this host plan, against what is free: before any of them has allocated anything.
 void Engine::check_memory(const MakeTask& make, const StepShape& shape) const {
   const bool on_gpu = device_.is_cuda();
-  auto free = on_gpu ? std::optional(free_memory(device_)) : available_memory();
+  auto free = on_gpu ? std::optional(gpu(device_.index).free_bytes) : available_memory();
   const int64_t neighbours = on_gpu ? 1 : ranks_of_this_host(comm_),
                 needed = on_gpu ? plan_.on_device() : plan_.total();
   if (!free || needed * neighbours <= *free) return;

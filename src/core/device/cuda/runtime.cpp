@@ -60,17 +60,17 @@ int device_count(std::string* why) {
   return 0;
 }
 
-DeviceInfo device_info(int index) {
+Gpu device_info(int index) {
   cudaDeviceProp p{};
   check(cudaGetDeviceProperties(&p, index));
-  DeviceInfo info{.name = p.name,
-                  .index = index,
-                  .major = p.major,
-                  .minor = p.minor,
-                  .multiprocessors = p.multiProcessorCount,
-                  .memory_bytes = int64_t(p.totalGlobalMem),
-                  .l2_bytes = p.l2CacheSize,
-                  .shared_bytes_per_block = int64_t(p.sharedMemPerBlockOptin)};
+  Gpu info{.name = p.name,
+           .index = index,
+           .major = p.major,
+           .minor = p.minor,
+           .multiprocessors = p.multiProcessorCount,
+           .memory_bytes = int64_t(p.totalGlobalMem),
+           .l2_bytes = p.l2CacheSize,
+           .shared_bytes_per_block = int64_t(p.sharedMemPerBlockOptin)};
   use_device(index);
   size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total));

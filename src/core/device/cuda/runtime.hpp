@@ -6,26 +6,21 @@
 #include <string>
 
 #include "core/base/check.hpp"
+#include "core/device/gpus.hpp"
 
 namespace viaduct::cuda {
 
 inline constexpr bool kBuilt = VIADUCT_CUDA;
 
+inline constexpr const char* kNotBuilt =
+    "this program was built without CUDA (build it where nvcc is on PATH or in CUDA_HOME)";
 [[noreturn]] inline void fail_not_built() {
-  fail(Exit::config,
-       "this program was built without CUDA; build it where nvcc is on PATH or in CUDA_HOME, or set device.kind = cpu");
+  fail(Exit::config, fmt::format("{}; or set device.kind = cpu", kNotBuilt));
 }
-
-struct DeviceInfo {
-  std::string name;
-  int index = 0, major = 0, minor = 0, multiprocessors = 0;
-  int64_t memory_bytes = 0, free_bytes = 0, l2_bytes = 0, shared_bytes_per_block = 0;
-  std::string driver, runtime;  // versions: "13.0"
-};
 
 // How many devices can be used. 0 with the reason in `why`: no driver, a driver that is too old, no device.
 int device_count(std::string* why = nullptr);
-DeviceInfo device_info(int index);
+Gpu device_info(int index);
 // Makes `index` this thread's device; throws a sentence where this program has no code for it.
 void use_device(int index);
 
