@@ -63,19 +63,23 @@ __device__ __forceinline__ T from_float(float x) {
     return x;
 }
 
-// 16 bytes of elements, moved at once; the address must be aligned to 16.
-template <class T>
-struct alignas(16) Pack {
-  static constexpr int size = 16 / int(sizeof(T));
-  T v[size];
+// n elements, 16 bytes of them where nothing else is said, moved at once; the address must be aligned to their size.
+template <class T, int n = 16 / int(sizeof(T))>
+struct alignas(n * sizeof(T)) Pack {
+  static constexpr int size = n;
+  T v[n];
 };
-template <class T>
-__device__ __forceinline__ Pack<T> load_pack(const T* at) {
-  return *reinterpret_cast<const Pack<T>*>(at);
+template <int n, class T>
+__device__ __forceinline__ Pack<T, n> load_pack(const T* at) {
+  return *reinterpret_cast<const Pack<T, n>*>(at);
 }
 template <class T>
-__device__ __forceinline__ void store_pack(T* at, const Pack<T>& p) {
-  *reinterpret_cast<Pack<T>*>(at) = p;
+__device__ __forceinline__ Pack<T> load_pack(const T* at) {
+  return load_pack<Pack<T>::size>(at);
+}
+template <class T, int n>
+__device__ __forceinline__ void store_pack(T* at, const Pack<T, n>& p) {
+  *reinterpret_cast<Pack<T, n>*>(at) = p;
 }
 inline bool packs(const void* data, int64_t columns, int64_t element_bytes) {  // rows of whole packs from there
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && columns * element_bytes % 16 == 0;
