@@ -22,16 +22,16 @@ struct StepTail {
   int64_t nonfinite = 0;    // ranks that saw a loss that is not finite
 
   static StepTail of(const double* sums) {
-    using namespace ops::step_sum;
-    return {sums[loss], int64_t(sums[terms]), int64_t(sums[quarantined]), int64_t(sums[stop]),
-            int64_t(sums[nonfinite])};
+    namespace at = ops::step_sum;
+    auto count = [&](int64_t i) { return int64_t(sums[i]); };
+    return {sums[at::loss], count(at::terms), count(at::quarantined), count(at::stop), count(at::nonfinite)};
   }
 };
 
 class GradSync : public GradSink {
  public:
-  // counts [2] fp64, what this rank has to say of the pass: samples replaced, which add up over the passes of a step, and
-  // whether it was asked to stop, which in one of them is enough. The context serves until finish().
+  // counts [2] fp64, what this rank has to say of a step with its last pass (absent before): samples replaced, and
+  // whether it was asked to stop. The context serves until finish().
   virtual void begin(Ctx&, Tensor counts, bool last_pass) = 0;
   // From then on, in the order of the context's stream, the gradients of this rank's optimizer range are those of the
   // step, and so are the sums that are returned: fp64 [ops::step_sum::count] on the device. Throws, naming the blocks

@@ -21,7 +21,8 @@ void ReportedSync::begin(Ctx& ctx, Tensor counts, bool last_pass) {
     check_reports();
   }
   ctx_ = &ctx;
-  ops::begin_step_sums(ctx, sums_, counts, !in_step_);
+  if (!in_step_) fill_zero(sums_, ctx.stream);
+  if (counts) ops::begin_step_sums(ctx, sums_, counts, false);
   in_step_ = true, last_pass_ = last_pass, sealed_ = false;
   reports_.assign(store_.blocks().size(), 0);
   pass_begun();

@@ -16,6 +16,7 @@
 #include "models/hf_weights.hpp"
 #include "tests/models/bridgetower_rig.hpp"
 #include "tests/support/source_path.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -68,7 +69,7 @@ struct Golden {
   // The mean loss; the gradients are those of the sum over `terms`.
   double train(Pass pass, int64_t i) {
     test::RecordingSink sink(model->parameters());
-    model->parameters().zero_gradients();
+    model->parameters().zero_gradients(test::host_stream());
     test::run_pass(work->ctx, *model, pass, batch(pass, i), sink);
     terms = double(sink.terms);
     return sink.loss / terms;

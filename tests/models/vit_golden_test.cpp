@@ -17,6 +17,7 @@
 #include "models/vit_classifier.hpp"
 #include "tests/support/recording_sink.hpp"
 #include "tests/support/source_path.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -63,7 +64,7 @@ struct Golden {
   }
   double train(int64_t i) {
     test::RecordingSink sink(model->parameters());
-    model->parameters().zero_gradients();
+    model->parameters().zero_gradients(test::host_stream());
     model->train(work.ctx, batch(i), sink);
     return sink.loss / double(batch_size);
   }

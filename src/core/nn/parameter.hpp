@@ -43,12 +43,12 @@ struct Parameter {
   bool frozen() const;
 };
 
-// fp32 values of a part of a store, on the host: element 0 is element range.begin of the store.
+// fp32 values of a part of a store, on any device: element 0 is element range.begin of the store.
 struct ValuePart {
   Range range;
   Tensor values;
 };
-// The values of `p` in the part that holds it; an error of ours when none does.
+// The values of `p` in the part that holds it, which lies on the host; an error of ours when none does.
 float* values_of(const std::vector<ValuePart>&, const Parameter& p);
 
 // fp32 values of a parameter, wherever they lie; they stay until the next call.

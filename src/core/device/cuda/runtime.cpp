@@ -1,11 +1,18 @@
 #include "core/device/cuda/runtime.hpp"
 
+#include <map>
+#include <mutex>
+
 #include "core/device/cuda/check.hpp"
 
 namespace viaduct::cuda {
 namespace {
 
 std::string version_text(int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); }
+
+// What allocate() handed out; a few large pieces, so a lock and a search cost nothing.
+std::mutex pieces_mutex;
+std::map<void*, int64_t> pieces;
 
 cudaStream_t as_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
 
@@ -92,10 +99,25 @@ void* allocate(int index, int64_t bytes) {
   cudaError_t filled = cudaMemset(p, 0, size_t(bytes));
   if (filled != cudaSuccess) release(p);
   check(filled);
+  std::lock_guard lock(pieces_mutex);
+  pieces[p] = bytes;
   return p;
 }
 
-void release(void* p) noexcept { cudaFree(p); }
+void release(void* p) noexcept {
+  {
+    std::lock_guard lock(pieces_mutex);
+    pieces.erase(p);
+  }
+  cudaFree(p);
+}
+
+int64_t allocated_bytes() {
+  std::lock_guard lock(pieces_mutex);
+  int64_t sum = 0;
+  for (const auto& [p, bytes] : pieces) sum += bytes;
+  return sum;
+}
 
 void* allocate_pinned(int64_t bytes) {
   void* p = nullptr;
@@ -123,5 +145,30 @@ void copy(void* to, const void* from, int64_t bytes, void* stream) {
 void fill_zero(void* device, int64_t bytes, void* stream) {
   check(cudaMemsetAsync(device, 0, size_t(bytes), as_stream(stream)));
 }
+
+void* record(void* stream, const std::function<void()>& work) {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamBeginCapture(as_stream(stream), cudaStreamCaptureModeThreadLocal));
+  try {
+    work();
+  } catch (...) {
+    cudaStreamEndCapture(as_stream(stream), &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  check(cudaStreamEndCapture(as_stream(stream), &graph));
+  cudaGraphExec_t exec = nullptr;
+  cudaError_t made = cudaGraphInstantiate(&exec, graph, 0);
+  cudaGraphDestroy(graph);
+  check(made);
+  return exec;
+}
+
+void launch(void* graph, void* stream) {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), as_stream(stream)));
+}
+
+void delete_graph(void* graph) noexcept { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
 
 }  // namespace viaduct::cuda

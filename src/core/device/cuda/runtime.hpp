@@ -2,6 +2,7 @@
 // with it; without, nothing else here may be called but fail_not_built.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "core/base/check.hpp"
@@ -39,5 +40,12 @@ void synchronize(void* stream);
 
 void copy(void* to, const void* from, int64_t bytes, void* stream);  // between any two of host and device, in order
 void fill_zero(void* device, int64_t bytes, void* stream);
+
+// A CUDA graph of what `work` does on the stream, ready to launch; `work` runs once, recorded and not executed.
+void* record(void* stream, const std::function<void()>& work);
+void launch(void* graph, void* stream);
+void delete_graph(void* graph) noexcept;
+
+int64_t allocated_bytes();  // by allocate() and not yet released, by this process
 
 }  // namespace viaduct::cuda
