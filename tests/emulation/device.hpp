@@ -22,6 +22,8 @@ void finish_everything();
 cudaError_t forbidden_while_capturing();
 
 bool is_device_memory(const void*);
+// Ends the program where the bytes are not all of one allocation of the device.
+void require_on_device(const void*, int64_t bytes, const char* what);
 // Ends the program if something has written around an allocation; `when` completes the report.
 void check_guards(const char* when);
 

@@ -116,7 +116,7 @@ bool lies(const void* p, size_t bytes, bool on_device, const char* what) {
     return false;
   }
   if (h && static_cast<const char*>(p) + bytes > static_cast<char*>(h->first) + h->second.bytes) {
-    complain(std::to_string(bytes) + " bytes of the " + what + " reach beyond " + describe(h->first, h->second));
+    complain(std::to_string(bytes) + " bytes of " + what + " reach beyond " + describe(h->first, h->second));
     return false;
   }
   return true;
@@ -126,7 +126,8 @@ bool ends_lie(const void* to, const void* from, size_t bytes, cudaMemcpyKind kin
   bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (kind == cudaMemcpyDefault) to_device = is_device_memory(to), from_device = is_device_memory(from);
-  return lies(to, bytes, to_device, "destination of a copy") && lies(from, bytes, from_device, "source of a copy");
+  return lies(to, bytes, to_device, "the destination of a copy") &&
+         lies(from, bytes, from_device, "the source of a copy");
 }
 
 }  // namespace
@@ -135,6 +136,10 @@ bool is_device_memory(const void* p) {
   std::lock_guard lock(memory().mutex);
   auto* h = holder(p);
   return h && h->second.device;
+}
+
+void require_on_device(const void* p, int64_t bytes, const char* what) {
+  if (!lies(p, size_t(bytes), true, what)) die(std::string("a GPU would fail, or worse, at ") + what);
 }
 
 void check_guards(const char* when) {
@@ -193,7 +198,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   if (!bytes) return result(cudaSuccess);
-  if (!lies(to, bytes, true, "destination of a memset")) return result(cudaErrorInvalidValue);
+  if (!lies(to, bytes, true, "the destination of a memset")) return result(cudaErrorInvalidValue);
   return result(submit(stream, [=] { std::memset(to, value, bytes); }));
 }
 
