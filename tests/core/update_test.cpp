@@ -39,8 +39,12 @@ class TorchAdamW : public testing::Test {
     m.assign(value.size(), 0), v.assign(value.size(), 0);
     for (size_t step = 0; step < rates.size(); ++step) {
       for (float& g : gradients[step]) g = float(g * factor);
-      Numbers scalars{rates[step], 1 - std::pow(beta1, double(step + 1)),
-                      std::sqrt(1 - std::pow(beta2, double(step + 1))), 0, 1 / factor, 0};
+      Numbers scalars{rates[step],
+                      1 - std::pow(beta1, double(step + 1)),
+                      std::sqrt(1 - std::pow(beta2, double(step + 1))),
+                      0,
+                      1 / factor,
+                      0};
       ops::adamw(ctx, {.value = view(value),
                        .master = view(value),
                        .m = view(m),
@@ -83,12 +87,8 @@ TEST(AdamW, RefusesAForeignMasterAndAnotherLength) {
   TestCtx ctx(DType::f32);
   Floats a(4), b(4), c(4), d(4), e(4);
   Numbers scalars(ops::step_scalar::count);
-  ops::AdamWArgs args{.value = view(a),
-                      .master = view(e),
-                      .m = view(b),
-                      .v = view(c),
-                      .grad = view(d),
-                      .scalars = scalars.tensor()};
+  ops::AdamWArgs args{
+      .value = view(a), .master = view(e), .m = view(b), .v = view(c), .grad = view(d), .scalars = scalars.tensor()};
   EXPECT_NE(message_of([&] { ops::adamw(ctx, args); }, Exit::crash).find("master"), std::string::npos);
   e.resize(3);
   args.master = view(a), args.grad = view(e);

@@ -14,6 +14,7 @@
 #include "models/hf_layout.hpp"
 #include "models/hf_weights.hpp"
 #include "tests/models/bridgetower_rig.hpp"
+#include "tests/support/one_update.hpp"
 #include "tests/support/source_path.hpp"
 #include "tests/support/test_ctx.hpp"
 
@@ -189,7 +190,6 @@ TEST_P(BridgeTowerGolden, StepsAreThoseOfTransformers) {
   }
   AdamW optimizer(store, store.range(), {.weight_decay = t["weight_decay"]});
   Schedule schedule{"linear", t["warmup"], t["steps"]};
-  Ctx& ctx = golden.work->ctx;
   for (int64_t s = 0; s < schedule.total_steps; ++s) {
     double loss = golden.train(pass, s), want_loss = expected["losses"][size_t(s)];
     double want_norm = expected["grad_norms"][size_t(s)];

@@ -14,6 +14,7 @@
 #include "models/hf_layout.hpp"
 #include "models/hf_weights.hpp"
 #include "models/vit_classifier.hpp"
+#include "tests/support/one_update.hpp"
 #include "tests/support/recording_sink.hpp"
 #include "tests/support/source_path.hpp"
 #include "tests/support/test_ctx.hpp"

@@ -1,5 +1,6 @@
-#include "core/ops/step_tail.hpp"
+#include <cmath>
 
+#include "core/ops/step_tail.hpp"
 #include "tests/support/op_case.hpp"
 
 namespace viaduct::test {
@@ -7,16 +8,11 @@ namespace {
 
 using namespace ops::step_sum;
 constexpr auto kF64 = Operand::Type::f64;
-constexpr Shape kSums{ops::step_sum::count};
-
-Fill places(std::vector<double> values) {
-  return [=](RandomSequence&, int64_t i) { return values[size_t(i)]; };
-}
+const Shape kSums{ops::step_sum::count};
 
 OpCase begin(bool first_pass) {
   return {.name = std::string("begin_step_sums/") + (first_pass ? "first_pass" : "later_pass"),
-          .operands = {in("counts", {2}, places({3, 1}), kF64),
-                       inout("sums", kSums, kF64, places({1.5, 8, 5, 0, 1}))},
+          .operands = {in("counts", {2}, listed({3, 1}), kF64), inout("sums", kSums, kF64, listed({1.5, 8, 5, 0, 1}))},
           .run = [=](Ctx& ctx, const Tensors& t) { ops::begin_step_sums(ctx, t["sums"], t["counts"], first_pass); },
           .reference = reference([=](auto& v) {
             for (auto& s : v["sums"]) s = first_pass ? 0 : s;
@@ -29,7 +25,7 @@ OpCase begin(bool first_pass) {
 OpCase add(int64_t n) {
   return {.name = "add_losses/" + std::to_string(n),
           .operands = {in("losses", {n}, normal(3, 2), Operand::Type::stat),
-                       inout("sums", kSums, kF64, places({1.5, 8, 5, 1, 0}))},
+                       inout("sums", kSums, kF64, listed({1.5, 8, 5, 1, 0}))},
           .run = [=](Ctx& ctx, const Tensors& t) { ops::add_losses(ctx, t["sums"], t["losses"], 7); },
           .reference = reference([](auto& v) {
             for (auto x : v["losses"]) v["sums"][loss] += x;
@@ -41,7 +37,7 @@ OpCase add(int64_t n) {
 // Over the wire and back, of values that an fp32 reference holds too.
 OpCase sent(const std::string& name, std::vector<double> sums, std::vector<double> arrives) {
   return {.name = "step_tail/" + name,
-          .operands = {in("sums", kSums, places(sums), kF64), out("received", kSums, kF64)},
+          .operands = {in("sums", kSums, listed(sums), kF64), out("received", kSums, kF64)},
           .run =
               [](Ctx& ctx, const Tensors& t) {
                 auto scope = ctx.arena.scope("test");

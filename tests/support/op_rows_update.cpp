@@ -22,11 +22,8 @@ OpCase squared_norm(int64_t n) {
 
 using StepScalars = std::array<double, ops::step_scalar::count>;
 
-Fill places(std::vector<double> values) {
-  return [=](RandomSequence&, int64_t i) { return values[size_t(i)]; };
-}
 Operand scalars_of(const StepScalars& s, Operand::Role role = Operand::Role::in) {
-  return {role, Operand::Type::f64, "scalars", {int64_t(s.size())}, places({s.begin(), s.end()})};
+  return {role, Operand::Type::f64, "scalars", {int64_t(s.size())}, listed({s.begin(), s.end()})};
 }
 
 // torch.nn.utils.clip_grad_norm_ of the mean gradient.
@@ -35,14 +32,15 @@ OpCase clip(const std::string& name, double squared_norm, double terms, double m
   constexpr auto f64 = Operand::Type::f64;
   return {.name = "clip/" + name,
           .operands = {in("squared_norm", {1}, constant(squared_norm), f64),
-                       in("sums", {ops::step_sum::count}, places({1.5, terms, 3, 1, 0}), f64),
+                       in("sums", {ops::step_sum::count}, listed({1.5, terms, 3, 1, 0}), f64),
                        scalars_of({1e-3, 0.1, 0.2, max_norm, -1, -1}, Operand::Role::inout)},
           .run = [](Ctx& ctx, const Tensors& t) { ops::clip(ctx, t["scalars"], t["squared_norm"], t["sums"]); },
           .reference = reference([=](auto& v) {
             using R = real_of<decltype(v)>;
             auto& s = v["scalars"];
             R mean = terms > 0 ? 1 / v["sums"][ops::step_sum::terms] : 0;
-            R norm = std::sqrt(v["squared_norm"][0]) * mean, coefficient = s[ops::step_scalar::max_norm] / (norm + R(1e-6));
+            R norm = std::sqrt(v["squared_norm"][0]) * mean,
+              coefficient = s[ops::step_scalar::max_norm] / (norm + R(1e-6));
             s[grad_norm] = norm;
             s[grad_scale] = mean * (max_norm > 0 ? std::min(R(1), coefficient) : R(1));
           }),
@@ -97,7 +95,7 @@ OpCase skipped(const std::string& why, double squared_norm, double nonfinite, bo
                                 inout("master", {n}, stat),
                                 scalars_of({1e-3, 0.1, 0.03, 1, 1, 0}),
                                 in("squared_norm", {1}, constant(squared_norm), f64),
-                                in("sums", {ops::step_sum::count}, places({1.5, 8, 0, 0, nonfinite}), f64)};
+                                in("sums", {ops::step_sum::count}, listed({1.5, 8, 0, 0, nonfinite}), f64)};
   if (own_master) operands.push_back(inout("value", {n}));
   return {.name = "skipped_update/" + why + (own_master ? "/own_master" : ""),
           .operands = operands,
