@@ -40,6 +40,9 @@ Fill constant(double c) {
 Fill below(int64_t n) {
   return [=](RandomSequence& random, int64_t) { return double(random.below(uint64_t(n))); };
 }
+Fill listed(std::vector<double> values) {
+  return [values = std::move(values)](RandomSequence&, int64_t i) { return values.at(size_t(i)); };
+}
 
 DType Operand::dtype(DType under_test) const {
   switch (type) {

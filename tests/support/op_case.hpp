@@ -18,6 +18,7 @@ using Fill = std::function<double(RandomSequence&, int64_t i)>;
 Fill normal(double mean = 0, double stddev = 1);
 Fill constant(double);
 Fill below(int64_t n);  // integers in [0, n)
+Fill listed(std::vector<double>);
 
 struct Operand {
   enum class Role { in, out, inout } role = Role::in;

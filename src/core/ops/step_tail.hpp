@@ -25,7 +25,8 @@ inline constexpr int kTailMaxRanks = 1 << 13;  // whose sum is exact: a digit ha
 // sums = (0, 0, quarantined, stop, 0), or of a later pass: quarantined is added and stop the larger.
 // counts [2] fp64: quarantined, stop.
 void begin_step_sums(Ctx&, Tensor sums, Tensor counts, bool first_pass);
-// sums += (sum of losses, terms, 0, 0, 0); losses [n] fp32 or fp64, added up in order in fp64.
+// sums += (sum of losses, terms, 0, 0, 0); losses [n] fp32 or fp64, added up in fp64 in an order that depends
+// on n alone.
 void add_losses(Ctx&, Tensor sums, Tensor losses, int64_t terms);
 // slot [kTailSlot] fp32 or fp64.
 void write_step_tail(Ctx&, Tensor slot, Tensor sums);

@@ -25,17 +25,21 @@ VIADUCT_HD T* put(T* at, Wide value, int digits) {
 template <class T>
 VIADUCT_HD __int128 take(const T*& at, int digits) {
   Wide value = 0;
-  for (int i = 0; i < digits; ++i) value += Wide(*at++) << (i * kDigitBits);
+  for (int i = 0; i < digits; ++i) value += Wide(uint64_t(*at++)) << (i * kDigitBits);
   return __int128(value);
 }
 
-// A double times 2^64, cut to an integer: by the halves, because a device converts no wider than 64 bits.
+// A double times 2^64, cut to an integer, and back: by the halves, because a device converts no wider than 64 bits, and
+// of the absolute value, whose fraction has all of its bits.
 VIADUCT_HD inline __int128 to_fixed(double x) {
-  double whole = std::floor(x);
-  return __int128(int64_t(whole)) * (__int128(1) << kLossFraction) + __int128(uint64_t((x - whole) * 0x1p64));
+  double size = std::fabs(x), whole = std::floor(size);
+  __int128 fixed = (__int128(int64_t(whole)) << kLossFraction) + __int128(uint64_t((size - whole) * 0x1p64));
+  return x < 0 ? -fixed : fixed;
 }
 VIADUCT_HD inline double from_fixed(__int128 fixed) {
-  return double(int64_t(fixed >> kLossFraction)) + double(uint64_t(fixed)) * 0x1p-64;
+  __int128 size = fixed < 0 ? -fixed : fixed;
+  double x = double(int64_t(size >> kLossFraction)) + double(uint64_t(size)) * 0x1p-64;
+  return fixed < 0 ? -x : x;
 }
 
 template <class T>

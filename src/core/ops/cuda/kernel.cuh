@@ -66,20 +66,23 @@ __device__ __forceinline__ T from_float(float x) {
     return x;
 }
 
-// Elements that are moved at once, 16 bytes of them unless it is said otherwise; the address must be aligned to their
-// size.
-template <class T, int N = 16 / int(sizeof(T))>
-struct alignas(N * sizeof(T)) Pack {
-  static constexpr int size = N;
-  T v[size];
+// n elements, 16 bytes of them where nothing else is said, moved at once; the address must be aligned to their size.
+template <class T, int n = 16 / int(sizeof(T))>
+struct alignas(n * sizeof(T)) Pack {
+  static constexpr int size = n;
+  T v[n];
 };
-template <class T, int N = 16 / int(sizeof(T))>
-__device__ __forceinline__ Pack<T, N> load_pack(const T* at) {
-  return *reinterpret_cast<const Pack<T, N>*>(at);
+template <int n, class T>
+__device__ __forceinline__ Pack<T, n> load_pack(const T* at) {
+  return *reinterpret_cast<const Pack<T, n>*>(at);
 }
-template <class T, int N>
-__device__ __forceinline__ void store_pack(T* at, const Pack<T, N>& p) {
-  *reinterpret_cast<Pack<T, N>*>(at) = p;
+template <class T>
+__device__ __forceinline__ Pack<T> load_pack(const T* at) {
+  return load_pack<Pack<T>::size>(at);
+}
+template <class T, int n>
+__device__ __forceinline__ void store_pack(T* at, const Pack<T, n>& p) {
+  *reinterpret_cast<Pack<T, n>*>(at) = p;
 }
 inline bool packs(const void* data, int64_t columns, int64_t element_bytes) {  // rows of whole packs from there
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && columns * element_bytes % 16 == 0;

@@ -32,7 +32,7 @@ __device__ __forceinline__ void map_turn(int64_t first, int64_t packs, F& f, Inp
 #pragma unroll
   for (int u = 0; u < U; ++u)
     if (int64_t pack = first + u * int(blockDim.x); pack < packs)
-      ((in.held[u] = load_pack<T, N>(in.from + pack * N)), ...);
+      ((in.held[u] = load_pack<N>(in.from + pack * N)), ...);
 #pragma unroll
   for (int u = 0; u < U; ++u)
     if (int64_t pack = first + u * int(blockDim.x); pack < packs) f.template operator()<N>(pack * N, in.held[u]...);

@@ -64,13 +64,13 @@ __global__ void __launch_bounds__(kPatchThreads)
   constexpr int U = 4;
   for (int64_t i = (int64_t(blockIdx.x) * kPatchThreads + threadIdx.x) * N; i < size;
        i += int64_t(gridDim.x) * kPatchThreads * N) {
-    auto position = load_pack<T, N>(positions + i);
+    auto position = load_pack<N>(positions + i);
     for (int64_t first = int64_t(blockIdx.y) * U; first < samples; first += int64_t(gridDim.y) * U) {
       Pack<T, N> held[U];
 #pragma unroll
       for (int u = 0; u < U; ++u)
         if (int64_t b = first + u; b < samples)
-          held[u] = load_pack<T, N>(i < width ? cls + i : patches + b * (size - width) + i - width);
+          held[u] = load_pack<N>(i < width ? cls + i : patches + b * (size - width) + i - width);
 #pragma unroll
       for (int u = 0; u < U; ++u) {
         if (first + u >= samples) break;
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kRowThreads, 4)
   for (int64_t b = first_row(); b < samples; b += row_step())
     for (int64_t i = lane() * N; i < width; i += kWarp * N) {
       float sum[N];
-      auto d = load_pack<T, N>(dy + b * width + i);
+      auto d = load_pack<N>(dy + b * width + i);
 #pragma unroll
       for (int k = 0; k < N; ++k) sum[k] = to_float(d.v[k]);
       add_pack(dx + b * stride + i, sum);

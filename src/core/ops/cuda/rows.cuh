@@ -32,7 +32,7 @@ __device__ __forceinline__ void copy_row(T* to, const T* from, int64_t width) {
     Pack<T, N> held[U];
 #pragma unroll
     for (int u = 0; u < U; ++u)
-      if (int64_t i = first + u * kWarp * N; i < width) held[u] = load_pack<T, N>(from + i);
+      if (int64_t i = first + u * kWarp * N; i < width) held[u] = load_pack<N>(from + i);
 #pragma unroll
     for (int u = 0; u < U; ++u)
       if (int64_t i = first + u * kWarp * N; i < width) store_pack(to + i, held[u]);
@@ -61,7 +61,7 @@ __device__ __forceinline__ void add_rows(float (&sum)[N], int64_t rows, At at, E
     Pack<T, N> held[U];
 #pragma unroll
     for (int u = 0; u < U; ++u)
-      if (first + u < rows) held[u] = load_pack<T, N>(at(first + u));
+      if (first + u < rows) held[u] = load_pack<N>(at(first + u));
 #pragma unroll
     for (int u = 0; u < U; ++u) {
       if (first + u >= rows) break;
@@ -75,7 +75,7 @@ __device__ __forceinline__ void add_rows(float (&sum)[N], int64_t rows, At at, E
 // *to += sum, N columns of it.
 template <int N, class T>
 __device__ __forceinline__ void add_pack(T* to, const float (&sum)[N]) {
-  Pack<T, N> p = load_pack<T, N>(to);
+  Pack<T, N> p = load_pack<N>(to);
 #pragma unroll
   for (int k = 0; k < N; ++k) p.v[k] = from_float<T>(to_float(p.v[k]) + sum[k]);
   store_pack(to, p);

@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kSortThreads, 4) sort_rows_kernel(int32_t* ord
         tile[k] = start + k < n ? index[start + k] : INT32_MAX;  // after all others
       __syncthreads();
       for (int k = warp * share; k < (warp + 1) * share; k += 4) {
-        auto four = load_pack<int32_t, 4>(tile + k);
+        auto four = load_pack<4>(tile + k);
 #pragma unroll
         for (int e = 0; e < 4; ++e) count += four.v[e] < mine || (four.v[e] == mine && start + k + e < i);
       }

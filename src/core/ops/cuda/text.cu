@@ -34,8 +34,8 @@ __global__ void __launch_bounds__(kRowThreads, 4)
 #pragma unroll
       for (int u = 0; u < U; ++u)
         if (int64_t i = first + u * kWarp * N; i < width)
-          of_word[u] = load_pack<T, N>(word + i), of_type[u] = load_pack<T, N>(type + i),
-          of_position[u] = load_pack<T, N>(at + i);
+          of_word[u] = load_pack<N>(word + i), of_type[u] = load_pack<N>(type + i),
+          of_position[u] = load_pack<N>(at + i);
 #pragma unroll
       for (int u = 0; u < U; ++u)
         if (int64_t i = first + u * kWarp * N; i < width) {
