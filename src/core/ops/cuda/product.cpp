@@ -1,5 +1,6 @@
 #include "core/ops/cuda/product.hpp"
 
+#include "core/base/range.hpp"
 #include "core/ops/cuda/column_sums.hpp"
 #include "core/ops/cuda/elementwise.hpp"
 #include "core/ops/cuda/product_choice.hpp"
@@ -76,9 +77,9 @@ void multiply(Ctx& ctx, const Product& p) {
   Tensor product = p.pre && !p.slope ? p.pre : p.d;
   run(ctx, p, key, memory, product);
   if (p.slope)
-    activation_backward(ctx, p.d, p.d, p.pre, p.activation);
+    cuda::activation_backward(ctx, p.d, p.d, p.pre, p.activation);
   else if (p.pre || p.activation != Activation::none)
-    activation(ctx, p.d, product, p.activation);
+    cuda::activation(ctx, p.d, product, p.activation);
   if (p.left_sums) add_column_sums(ctx, p.left_sums, p.left, memory.sums);
 }
 
