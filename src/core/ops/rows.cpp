@@ -28,8 +28,11 @@ void scatter_rows(Ctx& ctx, Tensor dx, Tensor dy, Tensor index, bool accumulate)
   OperandCheck check{ctx, "scatter_rows"};
   check("index", index, {index.numel()}, DType::i32);
   check("dy", dy, {index.numel(), dx.shape.last()}, dx.dtype);
-  run_on_device(
-      ctx, [&] { cpu::scatter_rows(dx, dy, index, accumulate); },
+  run_or_plan(
+      ctx,
+      [&] {
+        if (!ctx.device().is_meta()) cpu::scatter_rows(dx, dy, index, accumulate);
+      },
       [&] { cuda::scatter_rows(ctx, dx, dy, index, accumulate); });
 }
 

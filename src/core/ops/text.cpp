@@ -37,8 +37,11 @@ void embed_text_backward(Ctx& ctx, const TextTables& grads, Tensor dy, Tensor id
   for (auto [name, table] :
        {std::pair{"dwords", grads.words}, {"dpositions", grads.positions}, {"dtypes", grads.types}})
     if (table) check_table(check, name, table, dy.shape.last(), stat_dtype(dy.dtype));
-  run_on_device(
-      ctx, [&] { cpu::embed_text_backward(grads, dy, ids, pad); },
+  run_or_plan(
+      ctx,
+      [&] {
+        if (!ctx.device().is_meta()) cpu::embed_text_backward(grads, dy, ids, pad);
+      },
       [&] { cuda::embed_text_backward(ctx, grads, dy, ids, pad); });
 }
 
