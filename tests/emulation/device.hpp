@@ -1,5 +1,5 @@
 // The stand-in CUDA runtime: what its parts share. One device, whose memory is the host's; work is done at once on the
-// calling thread, or where EMULATION_STREAMS=late only when something waits for it, which finds missing waits.
+// calling thread, or with EMULATION_STREAMS=late only when something waits for it, which finds missing waits.
 #pragma once
 #include <functional>
 #include <string>
@@ -17,6 +17,8 @@ void complain(const std::string& problem);  // says on stderr what an error code
 
 // Does the work in the stream's order, or records it while the stream captures.
 cudaError_t submit(cudaStream_t, Work);
+bool is_capturing(cudaStream_t);
+void finish(cudaStream_t);
 void finish_everything();
 // cudaSuccess, or the error of a call that captures under way forbid (which it invalidates).
 cudaError_t forbidden_while_capturing();

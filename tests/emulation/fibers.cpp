@@ -43,7 +43,7 @@ bool same_place(const Where& a, const Where& b) {
 }
 
 const char* name_of(State s) {
-  constexpr const char* names[] = {"ready", "waits at a block barrier", "waits for its warp", "ended"};
+  constexpr const char* names[] = {"runs", "waits for its block", "waits for its warp", "ended"};
   return names[int(s)];
 }
 
@@ -73,21 +73,30 @@ Settings settings_of_environment() {
   return s;
 }
 
+// Says where the culprit is, then where the others are: one line for all that wait in the same way.
 void Block::die(const char* problem, const Fiber* culprit) {
   std::fprintf(stderr, "emulation: %s, in block (%u, %u, %u) of (%u, %u, %u)\n", problem, blockIdx.x, blockIdx.y,
                blockIdx.z, gridDim.x, gridDim.y, gridDim.z);
-  auto describe = [](const char* kind, const Fiber& f) {
-    std::fprintf(stderr, "  %s (%u, %u, %u) %s: %s, %s:%u in %s", kind, f.index.x, f.index.y, f.index.z,
-                 name_of(f.state), f.what, f.where.file_name(), f.where.line(), f.where.function_name());
+  auto describe = [](const char* who, const Fiber& f, int others) {
+    std::fprintf(stderr, "  %s (%u, %u, %u)", who, f.index.x, f.index.y, f.index.z);
+    if (others) std::fprintf(stderr, " and %d more", others);
+    std::fprintf(stderr, ": %s: %s, %s:%u in %s", name_of(f.state), f.what, f.where.file_name(), f.where.line(),
+                 f.where.function_name());
     if (f.mask) std::fprintf(stderr, ", mask %08x", f.mask);
     std::fprintf(stderr, "\n");
   };
-  if (culprit) describe("here: thread", *culprit);
-  int shown = 0;
-  for (int i = 0; i < threads_ && shown < 8; ++i)
-    if (&fibers_[i] != culprit && fibers_[i].state != State::ended) describe("thread", fibers_[i]), ++shown;
-  if (live_ > shown + (culprit != nullptr))
-    std::fprintf(stderr, "  and %d more\n", live_ - shown - (culprit != nullptr));
+  auto alike = [](const Fiber& f, const Fiber& g) {
+    return f.state == g.state && f.mask == g.mask && !std::strcmp(f.what, g.what) && same_place(f.where, g.where);
+  };
+  if (culprit) describe("here: thread", *culprit, 0);
+  std::vector<const Fiber*> rest;
+  for (int i = 0; i < threads_; ++i)
+    if (&fibers_[i] != culprit && fibers_[i].state != State::ended) rest.push_back(&fibers_[i]);
+  while (!rest.empty()) {
+    const Fiber& first = *rest.front();
+    auto others = std::erase_if(rest, [&](const Fiber* f) { return alike(*f, first); });
+    describe("thread", first, int(others) - 1);
+  }
   std::abort();
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "device.hpp"
 #include "sanitizers.hpp"
@@ -130,6 +131,11 @@ bool ends_lie(const void* to, const void* from, size_t bytes, cudaMemcpyKind kin
          lies(from, bytes, from_device, "the source of a copy");
 }
 
+bool is_pageable(const void* p) {
+  std::lock_guard lock(memory().mutex);
+  return !holder(p);
+}
+
 }  // namespace
 
 bool is_device_memory(const void* p) {
@@ -180,10 +186,19 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t pitch, const void* from, size_t s
     if (!ends_lie(static_cast<char*>(to) + last * pitch, static_cast<const char*>(from) + last * source_pitch, width,
                   kind))
       return result(cudaErrorInvalidValue);
-  return result(submit(stream, [=] {
+  auto rows = [=](const void* source, size_t distance) {
     for (size_t i = 0; i < height; ++i)
-      std::memmove(static_cast<char*>(to) + i * pitch, static_cast<const char*>(from) + i * source_pitch, width);
-  }));
+      std::memmove(static_cast<char*>(to) + i * pitch, static_cast<const char*>(source) + i * distance, width);
+  };
+  if (is_capturing(stream)) return result(submit(stream, [=] { rows(from, source_pitch); }));
+  if (is_pageable(from)) {  // is read by the call itself
+    auto* begin = static_cast<const char*>(from);
+    std::vector<char> staged(begin, begin + (height - 1) * source_pitch + width);
+    return result(submit(stream, [=] { rows(staged.data(), source_pitch); }));
+  }
+  cudaError_t e = submit(stream, [=] { rows(from, source_pitch); });
+  if (is_pageable(to)) finish(stream);  // is written by the call itself
+  return result(e);
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {

@@ -167,6 +167,16 @@ cudaError_t submit(cudaStream_t s, Work work) {
   return cudaSuccess;
 }
 
+bool is_capturing(cudaStream_t s) {
+  Lock lock(streams().mutex);
+  return s && is_stream(s) && s->capture;
+}
+
+void finish(cudaStream_t s) {
+  Lock lock(streams().mutex);
+  if (s && is_stream(s)) drain(s);
+}
+
 void finish_everything() {
   Lock lock(streams().mutex);
   for (cudaStream_t s : streams().all) drain(s);

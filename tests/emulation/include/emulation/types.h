@@ -10,7 +10,7 @@
 #define __grid_constant__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))  // unlike alignas, allowed behind __shared__
 // One copy per block. Blocks on several host threads need thread_local; AddressSanitizer watches the ends of statics
 // but not of thread_locals, and then the blocks run one after another.
 #ifdef __SANITIZE_ADDRESS__
