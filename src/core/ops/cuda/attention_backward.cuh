@@ -1,9 +1,10 @@
 // Attention on tensor cores, backward, after FlashAttention-2 (Dao, 2023): with p = exp(scale q k^T - lse) recomputed,
 //   dv = (mask p)^T dout;  ds = p (mask dout v^T - dout . out);  dq = scale ds k;  dk = scale ds^T q.
-// A block does both passes of one head, or of its part of it: first a warp takes 16 queries and goes through the keys
-// for dq, then 16 keys and goes through the queries for dk and dv. Every sum stays in one lane's registers, in order, and
-// warps wait for each other only when shared memory is filled; the price is that scores and dout v^T are computed twice
-// (7 products where 5 would do), in exchange for no exchange of ds. p and ds are rounded to bf16 for the products.
+// There are two kinds of blocks for a head, side by side in the grid so that they meet in the second-level cache: in one
+// a warp takes 16 queries and goes through the keys for dq, in the other 16 keys and goes through the queries for dk and
+// dv. Every sum stays in one lane's registers, in order, blocks never meet, and warps only when shared memory is filled;
+// the price is that scores and dout v^T are computed twice (7 products where 5 would do). p and ds are rounded to bf16
+// for the products.
 #pragma once
 #include "core/ops/cuda/attention_tile.cuh"
 
@@ -12,12 +13,18 @@ namespace viaduct::ops::cuda {
 template <int D>
 constexpr int kBackwardWarps = D <= 64 ? 12 : 8;
 
-// What the second pass needs to know of a query: lse in units of log 2, and dout . out.
+// lse of a query in units of log 2, and dout . out.
 struct QueryStatistics {
   float lse, dot;
 };
+// By a quad; lse is infinite where no key was left, so that there is no probability either, and beyond the last query.
+template <int D>
+__device__ __forceinline__ QueryStatistics statistics_of(const AttentionOperands<bfloat16>& a, HeadIndex at,
+                                                         const float* lse, int query) {
+  const float log_sum = query < a.q.rows ? lse[query] : -INFINITY;
+  return {log_sum == -INFINITY ? INFINITY : log_sum * kLog2e, row_dot<D>(a.dout.head(at, D), a.out.head(at, D), query)};
+}
 
-// First pass: 16 queries.
 template <int D>
 struct QueryGradientTile {
   Fragments<D> q, dout;
@@ -25,24 +32,16 @@ struct QueryGradientTile {
   QueryStatistics of_row[2];  // rows g and g + 8
 
   __device__ __forceinline__ void begin(const AttentionOperands<bfloat16>& a, HeadIndex at, const float* lse,
-                                        QueryStatistics* statistics, int query) {
-    const Rows out = a.out.head(at, D), dout_rows = a.dout.head(at, D);
+                                        int query) {
     load_fragments<D>(q, a.q.head(at, D), query);
-    load_fragments<D>(dout, dout_rows, query);
+    load_fragments<D>(dout, a.dout.head(at, D), query);
     set_zero<D>(dq);
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int row = query + lane_row() + 8 * r;
-      const float log_sum = row < out.rows ? lse[row] : -INFINITY;
-      // No key was left: no probability either.
-      of_row[r] = {log_sum == -INFINITY ? INFINITY : log_sum * kLog2e, row_dot<D>(dout_rows, out, row)};
-      if (lane_in_quad() == 0) statistics[row] = of_row[r];
-    }
+    for (int r = 0; r < 2; ++r) of_row[r] = statistics_of<D>(a, at, lse, query + lane_row() + 8 * r);
   }
 
-  __device__ __forceinline__ void step(const AttentionOperands<bfloat16>& a, HeadIndex at,
-                                       const bfloat16* keys, const bfloat16* values, uint32_t key_bits, int query,
-                                       int key, int row) {
+  __device__ __forceinline__ void step(const AttentionOperands<bfloat16>& a, HeadIndex at, const bfloat16* keys,
+                                       const bfloat16* values, uint32_t key_bits, int query, int key, int row) {
     const float scale_log2 = a.scale * kLog2e;
     Square s, dp;
     multiply_transposed<D>(s, q, keys, row);
@@ -65,7 +64,7 @@ struct QueryGradientTile {
   }
 };
 
-// Second pass: 16 keys. Rows of its squares are keys, columns queries.
+// Rows of its squares are keys, columns queries.
 template <int D>
 struct KeyGradientTile {
   Fragments<D> k, v;
@@ -93,9 +92,9 @@ struct KeyGradientTile {
     return bits;
   }
 
-  __device__ __forceinline__ void step(const AttentionOperands<bfloat16>& a, HeadIndex at,
-                                       const bfloat16* queries, const bfloat16* douts,
-                                       const QueryStatistics* statistics, int query, int key, int row) {
+  __device__ __forceinline__ void step(const AttentionOperands<bfloat16>& a, HeadIndex at, const bfloat16* queries,
+                                       const bfloat16* douts, const QueryStatistics* statistics, int query, int key,
+                                       int row) {
     const float scale_log2 = a.scale * kLog2e;
     QueryStatistics of[2][2];  // of the lane's columns
 #pragma unroll
@@ -125,43 +124,52 @@ struct KeyGradientTile {
 };
 
 struct BackwardTilings {
-  Tiling queries, keys;  // of the passes over tiles of queries and of keys; no parts: not in this launch
+  Tiling queries, keys;  // of the blocks that take tiles of queries, for dq, and of those that take keys, for dk and dv
+  __host__ __device__ int parts() const { return queries.parts + keys.parts; }
 };
 
 template <int D>
 __device__ __forceinline__ void query_pass(const AttentionOperands<bfloat16>& a, HeadIndex at, const Tiling& tiling,
-                                           const float* lse, QueryStatistics* statistics) {
+                                           int part, const float* lse) {
   auto* keys = dynamic_shared<bfloat16>();
   bfloat16* values = keys + tiling.segment * D;
   auto* key_bits = reinterpret_cast<uint32_t*>(values + tiling.segment * D);
   QueryGradientTile<D> tile;
   for_tiles(
-      tiling, a.q.rows, a.k.rows,
+      tiling, part, a.q.rows, a.k.rows,
       [&](int first, int count) {
         load_rows<D>(keys, a.k.head(at, D), first, count);
         load_rows<D>(values, a.v.head(at, D), first, count);
         load_key_bits(key_bits, a, at, first, count);
       },
-      [&](int query) { tile.begin(a, at, lse, statistics, query); },
+      [&](int query) { tile.begin(a, at, lse, query); },
       [&](int query, int first, int count) {
 #pragma unroll 1
         for (int row = 0; row < count; row += kTile)
           tile.step(a, at, keys, values, key_bits_of_tile(key_bits, row), query, first + row, row);
       },
-      [&](int query) { store_sums<D>(a.dq.head(at, D), query, tile.dq, {a.scale, a.scale}); });
+      [&](int query) {
+        store_sums<D>(a.dq.head(at, D), query, tile.dq, {a.scale, a.scale});
+      });
 }
 
 template <int D>
 __device__ __forceinline__ void key_pass(const AttentionOperands<bfloat16>& a, HeadIndex at, const Tiling& tiling,
-                                         const QueryStatistics* statistics) {
+                                         int part, const float* lse, QueryStatistics* statistics) {
   auto* queries = dynamic_shared<bfloat16>();
   bfloat16* douts = queries + tiling.segment * D;
   KeyGradientTile<D> tile;
   for_tiles(
-      tiling, a.k.rows, a.q.rows,
+      tiling, part, a.k.rows, a.q.rows,
       [&](int first, int count) {
         load_rows<D>(queries, a.q.head(at, D), first, count);
         load_rows<D>(douts, a.dout.head(at, D), first, count);
+        const int rows_at_once = int(blockDim.x) / 4;
+        for (int row = first; row < first + count; row += rows_at_once) {
+          const int mine = row + int(threadIdx.x) / 4;
+          QueryStatistics of = statistics_of<D>(a, at, lse, mine);
+          if (mine < first + count && lane_in_quad() == 0) statistics[mine] = of;
+        }
       },
       [&](int key) { tile.begin(a, at, key); },
       [&](int key, int first, int count) {
@@ -175,15 +183,19 @@ __device__ __forceinline__ void key_pass(const AttentionOperands<bfloat16>& a, H
       });
 }
 
-// statistics [B, H, Tq to whole tiles]: written by the first pass, read by the second.
+// statistics [B, H, blocks that take keys, Tq to whole tiles]: memory of a block's own.
 template <int D>
 __global__ void __launch_bounds__(kBackwardWarps<D>* kWarp)
     attention_backward_kernel(AttentionOperands<bfloat16> a, BackwardTilings tilings, QueryStatistics* statistics) {
-  const int64_t index = blockIdx.x / max(tilings.queries.parts, tilings.keys.parts);
+  const int64_t index = blockIdx.x / tilings.parts();
   const HeadIndex at = a.head_of(index);
-  statistics += index * ((a.q.rows + kTile - 1) / kTile * kTile);
-  if (tilings.queries.parts > 0) query_pass<D>(a, at, tilings.queries, a.lse + index * a.q.rows, statistics);
-  if (tilings.keys.parts > 0) key_pass<D>(a, at, tilings.keys, statistics);
+  const float* lse = a.lse + index * a.q.rows;
+  const int part = int(blockIdx.x % tilings.parts()), key_part = part - tilings.queries.parts;
+  if (key_part < 0)
+    query_pass<D>(a, at, tilings.queries, part, lse);
+  else
+    key_pass<D>(a, at, tilings.keys, key_part, lse,
+                statistics + (index * tilings.keys.parts + key_part) * ((a.q.rows + kTile - 1) / kTile * kTile));
 }
 
 }  // namespace viaduct::ops::cuda

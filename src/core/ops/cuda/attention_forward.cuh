@@ -13,7 +13,7 @@ constexpr int kForwardWarps = D <= 80 ? 16 : 12;
 
 template <int D>
 struct ForwardTile {
-  static constexpr int kTiles = D <= 80 ? 4 : 2;  // of keys in a step
+  static constexpr int kTiles = D <= 64 ? 4 : 2;  // of keys in a step
   Fragments<D> q;
   Sums<D> o;
   float largest[2], sum[2];  // of the rows g and g + 8; sums of this lane's columns only
@@ -112,8 +112,8 @@ __global__ void __launch_bounds__(kForwardWarps<D>* kWarp)
         if (key + kTile * c >= count) break;
         if (a.sample_keys) {
           uint32_t kept = dropout.keeps_tile(query, first + key + kTile * c);
-          replace_unmarked(s[c], __shfl_sync(kAllLanes, kept, lane_row()),
-                           __shfl_sync(kAllLanes, kept, lane_row() + 8), 0);
+          replace_unmarked(s[c], __shfl_sync(kAllLanes, kept, lane_row()), __shfl_sync(kAllLanes, kept, lane_row() + 8),
+                           0);
         }
         uint32_t p[4];
         as_operand(p, s[c]);
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kForwardWarps<D>* kWarp)
     }
   };
   auto end = [&](int query) { tile.end(a, out, a.lse ? a.lse + index * q.rows : nullptr, query); };
-  for_tiles(tiling, q.rows, k.rows, load, begin, step, end);
+  for_tiles(tiling, int(blockIdx.x) % tiling.parts, q.rows, k.rows, load, begin, step, end);
 }
 
 }  // namespace viaduct::ops::cuda

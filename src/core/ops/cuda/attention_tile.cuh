@@ -22,7 +22,7 @@ template <int D>
 using Sums = float[D / 8][4];  // a tile [16, D] of fp32
 using Square = float[2][4];    // a tile [16, 16] of fp32: element (row_in_tile(e), column_in_tile(n, e)) is [n][e]
 
-__device__ __forceinline__ int lane_row() { return int(threadIdx.x) % kWarp / 4; }     // g
+__device__ __forceinline__ int lane_row() { return int(threadIdx.x) % kWarp / 4; }      // g
 __device__ __forceinline__ int lane_in_quad() { return int(threadIdx.x) % kWarp % 4; }  // t
 __device__ __forceinline__ int row_in_tile(int e) { return lane_row() + 8 * (e / 2); }
 __device__ __forceinline__ int column_in_tile(int n, int e) { return 8 * n + 2 * lane_in_quad() + e % 2; }
@@ -223,9 +223,9 @@ __device__ __forceinline__ uint32_t key_bits_of_tile(const uint32_t* bits, int k
 // The part of a block's tiles that is this warp's, and the segments of the other operand that all warps of the block
 // share: for every tile begin(first row), then for every segment step(segment, first row of it, rows, is there a tile?).
 template <class Load, class Begin, class Step, class End>
-__device__ __forceinline__ void for_tiles(const Tiling& tiling, int rows, int others, Load load, Begin begin, Step step,
-                                          End end) {
-  const int warps = int(blockDim.x) / kWarp, part = int(blockIdx.x) % tiling.parts;
+__device__ __forceinline__ void for_tiles(const Tiling& tiling, int part, int rows, int others, Load load, Begin begin,
+                                          Step step, End end) {
+  const int warps = int(blockDim.x) / kWarp;
   const int first = part * tiling.tiles, last = min(first + tiling.tiles, (rows + kTile - 1) / kTile);
   for (int round = first; round < last; round += warps) {
     const int tile = round + int(threadIdx.x) / kWarp;

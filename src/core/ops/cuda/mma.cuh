@@ -83,7 +83,9 @@ __device__ __forceinline__ float fast_exp2(float x) {
 // Two floats rounded to bf16 in one register, `low` in the lower half.
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<uint32_t*>(&pair);
+  uint32_t bits;
+  memcpy(&bits, &pair, sizeof bits);
+  return bits;
 }
 
 }  // namespace viaduct::ops::cuda
