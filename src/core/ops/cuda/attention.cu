@@ -2,9 +2,9 @@
 
 namespace viaduct::ops::cuda {
 
-int64_t attention_scratch(const AttentionArgs&) { return 0; }
-int64_t attention_backward_scratch(const AttentionArgs& a) {
-  return on_tensor_cores(a) ? tensor_core_backward_scratch(a) : 0;
+Shape attention_scratch(const AttentionArgs&) { return {0}; }
+Shape attention_backward_scratch(const AttentionArgs& a) {
+  return {on_tensor_cores(a) ? ceil_div(tensor_core_backward_scratch(a), int64_t(sizeof(float))) : 0};
 }
 
 void attention(Ctx& ctx, Tensor out, Tensor lse, Tensor, const AttentionArgs& a) {

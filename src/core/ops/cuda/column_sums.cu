@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kWarp* kWarps)
   if (column < columns) {
 #pragma unroll 4
     for (int64_t row = first + warp; row < last; row += kWarps) {
-      Pack<T, N> in = load_pack<T, N>(from + row * columns + column);
+      Pack<T, N> in = load_pack<N>(from + row * columns + column);
 #pragma unroll
       for (int k = 0; k < N; ++k) sums[k] += to_float(in.v[k]);
     }

@@ -47,7 +47,7 @@ __device__ __forceinline__ void for_packs(int64_t n, F f, const T*... from) {
   for (int64_t first = int64_t(blockIdx.x) * blockDim.x * U + threadIdx.x; first < packs; first += turn)
     map_turn<N, U>(first, packs, f, Input<T, N, U>(from)...);
   int64_t last = packs * N + threadIdx.x;
-  if (blockIdx.x == 0 && last < n) f.template operator()<1>(last, load_pack<T, 1>(from + last)...);
+  if (blockIdx.x == 0 && last < n) f.template operator()<1>(last, load_pack<1>(from + last)...);
 }
 
 // to[i] = f(from[i]...), in fp32; `to` may be one of the inputs.

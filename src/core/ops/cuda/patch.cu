@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kPatchThreads)
     for (int64_t b = blockIdx.y; b < images.samples; b += gridDim.y) {
       Pack<uint8_t, N> bytes[3];
 #pragma unroll
-      for (int k = 0; k < 3; ++k) bytes[k] = load_pack<uint8_t, N>(from + 3 * pixel_count * b + k * N);
+      for (int k = 0; k < 3; ++k) bytes[k] = load_pack<N>(from + 3 * pixel_count * b + k * N);
       T* sample = to + 3 * plane * images.down * images.across * b;
 #pragma unroll
       for (int c = 0; c < 3; ++c) {

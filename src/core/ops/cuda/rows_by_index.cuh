@@ -8,7 +8,7 @@ namespace viaduct::ops::cuda {
 // is the number of rows before it, so every thread finds its own, in n^2 comparisons altogether. order [2, n]: the rows,
 // and their indices.
 constexpr int kSortThreads = 256, kSortTile = 1024;
-__global__ void __launch_bounds__(kSortThreads, 4) sort_rows_kernel(int32_t* order, const int32_t* index, int64_t n) {
+static __global__ void __launch_bounds__(kSortThreads, 4) sort_rows_kernel(int32_t* order, const int32_t* index, int64_t n) {
   constexpr int warps = kSortThreads / kWarp, share = kSortTile / warps;  // of a tile, for a warp
   __shared__ __align__(16) int32_t tile[kSortTile];
   __shared__ int before[warps][kWarp];
