@@ -83,7 +83,7 @@ void expect_no_worse_than_the_cpu(DType dtype, const Layer& l) {
   auto cuda = results(Device::cuda(), dtype, l);
   constexpr const char* names[] = {"y", "pre", "dx", "dweight", "dbias"};
   for (size_t r = 0; r < truth.size(); ++r) {
-    double largest = 0, roundoff = dtype == DType::bf16 && r < 3 ? 0x1p-9 : 0x1p-24;
+    double largest = 0, roundoff = dtype == DType::bf16 && r < 3 ? 0x1p-8 : 0x1p-24;
     for (double t : truth[r]) largest = std::max(largest, std::abs(t));
     EXPECT_LE(largest_error(cuda[r], truth[r]), 2 * std::max(largest_error(cpu[r], truth[r]), roundoff * largest))
         << names[r] << " in " << name_of(dtype) << ", activation " << int(l.activation) << ", saved " << l.saved << ", "
@@ -95,11 +95,8 @@ TEST(CudaProducts, LayersAreNoWorseThanOnTheCpu) {
   for (DType dtype : {DType::f32, DType::bf16})
     for (auto a : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu, Activation::relu,
                    Activation::tanh})
-      for (bool saved : {false, true}) {
-        expect_no_worse_than_the_cpu(dtype, {a, saved});
-        expect_no_worse_than_the_cpu(dtype, {a, saved, 40, 64, 1});
-        expect_no_worse_than_the_cpu(dtype, {a, saved, 257, 37, 0});
-      }
+      for (const Layer& layer : {Layer{a}, Layer{a, true, 40, 64, 1}, Layer{a, true, 257, 37}})
+        expect_no_worse_than_the_cpu(dtype, layer);
 }
 
 // What cuBLASLt can do after a product is the same when a kernel of ours does it.
@@ -171,9 +168,9 @@ TEST(CudaProducts, AnyTransposesAndTypes) {
                   a[size_t(lt ? k * rows + i : i * depth + k)] * b[size_t(rt ? j * depth + k : k * columns + j)];
               sum += product, size += std::abs(product);
             }
-            double roundoff = types.result == DType::bf16 ? 0x1p-9 : 0x1p-24;
+            double roundoff = types.result == DType::bf16 ? 0x1p-8 : 0x1p-24;
             ASSERT_NEAR(found[size_t(i * columns + j)], sum,
-                        (depth + 2) * 0x1p-24 * size + roundoff * std::abs(sum) * (1 + 0x1p-9))
+                        (depth + 2) * 0x1p-24 * size + roundoff * std::abs(sum) * 1.01)
                 << i << ", " << j << ", transposes " << transposes << ", plainly " << plainly;
           }
       }
