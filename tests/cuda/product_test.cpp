@@ -1,6 +1,7 @@
 // Products on cuda, with what follows them inside cuBLASLt and apart, against the CPU and against plain loops.
 #include "core/ops/cuda/product.hpp"
 
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -128,6 +129,27 @@ TEST(CudaProducts, EpiloguesAreNoWorseInsideAndApart) {
         expect_no_worse_than_the_cpu(dtype, layer);
         for (const auto& key : keys) choice.forget(key);
       }
+}
+
+TEST(CudaProducts, AreCapturedIntoAGraph) {
+  TestCtx ctx(DType::bf16, Device::cuda(), 34 << 20);
+  Operands operands(ctx, 0);
+  Tensor x = operands.make({33, 40}, DType::bf16), w = operands.make({24, 40}, DType::bf16);
+  Tensor b = operands.make({24}, DType::bf16), y = operands.make({33, 24}, DType::bf16);
+  auto run = [&] { ops::linear(ctx, y, x, w, {.bias = b, .activation = Activation::gelu}); };
+  run();
+  std::vector<double> expected = operands.values(y);
+  auto stream = static_cast<cudaStream_t>(ctx.stream.native());
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  run();
+  ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  fill_zero(y, ctx.stream);
+  ASSERT_EQ(cudaGraphLaunch(executable, stream), cudaSuccess);
+  EXPECT_EQ(operands.values(y), expected);
+  cudaGraphExecDestroy(executable), cudaGraphDestroy(graph);
 }
 
 struct Types {
