@@ -1,6 +1,8 @@
 // Tensor-core and asynchronous-copy instructions (PTX ISA 8.x: mma, ldmatrix, cp.async), Ampere and later; emulated for
 // the tests.
 #pragma once
+#include <cstring>
+
 #include "core/ops/cuda/kernel.cuh"
 
 namespace viaduct::ops::cuda {
@@ -44,10 +46,10 @@ __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* shared
 // arrived for this thread after the wait for their group, for the block after a barrier behind it.
 __device__ __forceinline__ void cp_async16(void* shared, const void* global, bool valid = true) {
 #ifdef __CUDACC__
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(
-                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
-               "l"(global), "r"(valid ? 16 : 0)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "l"(global), "r"(valid ? 16 : 0)
+      : "memory");
 #else
   emulation::cp_async16(shared, global, valid);
 #endif
