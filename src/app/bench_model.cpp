@@ -88,7 +88,7 @@ BenchRow bench_train(const Invocation& call) {
   engine.load_weights(uint64_t(config.train.seed));
   auto sync = make_grad_sync({.strategy = config.parallel.strategy, .bucket_mb = config.parallel.bucket_mb},
                              engine.task().parameters(), call.comm);
-  Loader loader(data, loader_options(config, Pass::training, source, subject.texts, call.comm));
+  Loader loader(data, loader_options(config, Pass::training, source, subject.texts, call.comm, engine.device()));
   int64_t images = loader.plan().global_batch();
   if (data->size() < images)
     fail_input(fmt::format("{} has {} images, a step takes {}: a smaller train.batch_size", config.data.train,
@@ -97,10 +97,13 @@ BenchRow bench_train(const Invocation& call) {
   StepWatch watch(config.bench.warmup);
   TrainerOptions options{.total_steps = config.bench.warmup + config.bench.steps,
                          .accumulate = config.train.accumulate,
+                         .graph = config.device.graph,
                          .learning_rate = config.train.lr,
                          .clip_norm = config.train.clip_norm,
                          .schedule{.name = "constant"}};
-  Trainer(engine.task(), *sync, engine.optimizer(), loader, engine.work(), clock, options, {}, {&watch}).run();
+  Trainer(engine.task(), *sync, engine.optimizer(), loader, engine.upload(), engine.work(), clock, options, {},
+          {&watch})
+      .run();
 
   products = std::max(products, products_of_all(call));
   BenchRow row = describe(call, source, engine);
@@ -126,7 +129,8 @@ BenchRow bench_infer(const Invocation& call) {
   double products = products_of_all(call);
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  LoaderOptions loading = loader_options(config, Pass::training, source, subject.texts, call.comm);  // endless
+  LoaderOptions loading =
+      loader_options(config, Pass::training, source, subject.texts, call.comm, engine.device());  // endless
   loading.augment = Augment::none, loading.accumulate = 1;
   Loader loader(data, loading);
 
@@ -140,7 +144,7 @@ BenchRow bench_infer(const Invocation& call) {
     Batch batch = loader.next();
     if (batch.size() < loading.batch_size) continue;  // the end of an epoch
     auto scope = ctx.arena.scope("infer");
-    engine.task().infer(ctx, batch);
+    engine.task().infer(ctx, engine.upload()(std::move(batch), ctx.stream));
     ctx.stream.synchronize();
     if (step < config.bench.warmup) continue;
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

@@ -16,10 +16,10 @@ Exit run(const Invocation& call) {
 
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  LoaderOptions options = loader_options(config, Pass::evaluation, source, texts, call.comm);
+  LoaderOptions options = loader_options(config, Pass::evaluation, source, texts, call.comm, engine.device());
   options.quarantine_budget = data->size();  // they are reported, however many there are
   Loader loader(data, options);
-  auto metrics = evaluate(engine.task(), engine.work(), loader, call.comm);
+  auto metrics = evaluate(engine.task(), engine.work(), engine.upload(), loader, call.comm);
   if (auto bad = metrics.find("eval_quarantined"); bad != metrics.end() && bad->second >= double(data->size()))
     fail_input(fmt::format("none of the {} images to evaluate can be read; the warnings above say why", data->size()));
   if (call.world.rank == 0) {

@@ -1,6 +1,8 @@
 #include <algorithm>
 
 #include "app/setup.hpp"
+#include "core/device/gpus.hpp"
+#include "train/device_choice.hpp"
 #include "train/host_memory.hpp"
 
 namespace viaduct::app {
@@ -28,7 +30,8 @@ void print_plan(const MemoryPlan& plan, const char* title) {
   print_row("activations kept", plan.kept, "until backward");
   print_row("activations temporary", plan.temporary);
   print_scopes(plan);
-  print_row("batches", plan.batches, "decoded images waiting");
+  print_row("step", plan.step, "the batch that is worked on");
+  print_row("batches", plan.batches, "decoded images waiting, in host memory");
   print_row("in all", plan.total());
 }
 
@@ -48,7 +51,9 @@ Exit run(const Invocation& call) {
   if (call.world.rank != 0) return Exit::ok;
   MakeTask make = task_maker(source, config, config.plan.ranks);
   const int ranks = int(config.plan.ranks);
-  StepShape training = step_shape(config, true, 0, ranks), inference = step_shape(config, false, 0, ranks);
+  const Device device = choose_device(config, call.comm);
+  StepShape training = step_shape(config, device.kind, true, 0, ranks);
+  StepShape inference = step_shape(config, device.kind, false, 0, ranks);
   auto task = make();
 
   fmt::print("{}: {:.2f} M parameters, {}{}\n", describe(source.config), double(task->parameters().count()) / 1e6,
@@ -59,11 +64,15 @@ Exit run(const Invocation& call) {
       fmt::format("training, {} images a pass, {} of {} ranks", training.batch_size, training.strategy, ranks).c_str());
   print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
 
-  auto memory = config.plan.memory_gb > 0 ? int64_t(config.plan.memory_gb * 1e9) : available_memory();
+  auto memory = config.plan.memory_gb > 0 ? std::optional(int64_t(config.plan.memory_gb * 1e9))
+                : device.is_cuda()        ? std::optional(gpu(device.index).free_bytes)
+                                          : available_memory();
   if (memory)
     fmt::print("\nlargest batch in {:.1f} GB{}: {} in training, {} in inference\n", double(*memory) / 1e9,
-               config.plan.memory_gb > 0 ? "" : " (free on this host)", largest_batch(make, training, *memory),
-               largest_batch(make, inference, *memory));
+               config.plan.memory_gb > 0 ? ""
+               : device.is_cuda()        ? " (free on the GPU)"
+                                         : " (free on this host)",
+               largest_batch(make, training, *memory), largest_batch(make, inference, *memory));
   else
     fmt::print("\nlargest batch: this host does not say how much memory is free; give plan.memory_gb\n");
   int64_t per_step = config.train.batch_size * config.train.accumulate * config.plan.ranks;

@@ -62,7 +62,7 @@ Exit run(const Invocation& call) {
   OrderedOutput output(config.predict.output, call.comm);
   Engine engine(source, config, false, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  LoaderOptions options = loader_options(config, Pass::evaluation, source, texts, call.comm);
+  LoaderOptions options = loader_options(config, Pass::evaluation, source, texts, call.comm, engine.device());
   options.text.pairs = options.text.masked = false;  // what is judged is each sample's own text
   options.quarantine_budget = data->size();          // they are reported, however many there are
   Loader loader(data, options);

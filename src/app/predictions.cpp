@@ -10,7 +10,7 @@
 
 #include "app/pair_page.hpp"
 #include "core/base/log.hpp"
-#include "core/ops/elementwise.hpp"
+#include "core/ops/host_values.hpp"
 #include "data/decode.hpp"
 #include "data/jpeg_encode.hpp"
 #include "data/resize.hpp"
@@ -96,13 +96,12 @@ std::string Predictions::lines(const Batch& batch) {
   if (batch.size() > 0) {
     Ctx& ctx = engine_.work().ctx;
     auto scope = ctx.arena.scope("predict");
-    Tensor raw = engine_.task().predict(ctx, batch), plain = ctx.arena.temp(raw.shape, DType::f32);
-    ops::copy(ctx, plain, raw);
-    ctx.stream.synchronize();
+    Tensor raw = engine_.task().predict(ctx, engine_.upload()(batch, ctx.stream));
+    std::vector<float> values = ops::host_values(ctx, raw);
     const int64_t columns = raw.shape[1];
     for (int64_t b = 0; b < batch.size(); ++b) {
       int64_t sample = batch.samples[size_t(b)];
-      lines[sample] = line_of(sample, data<float>(plain) + b * columns, columns);
+      lines[sample] = line_of(sample, values.data() + b * columns, columns);
     }
   }
   std::string text;

@@ -9,28 +9,36 @@
 #include "core/device/context.hpp"
 #include "core/nn/grad_sink.hpp"
 #include "core/nn/parameter.hpp"
+#include "core/ops/step_tail.hpp"
 
 namespace viaduct {
 
-// What every rank learns of the whole step with the last bucket, without a collective of its own.
+// What every rank learns of the whole step with the last bucket: ops::step_sum, read on the host.
 struct StepTail {
   double loss_sum = 0;      // over all loss terms
   int64_t terms = 0;        // how many there were: the divisor
   int64_t quarantined = 0;  // samples replaced
   int64_t stop = 0;         // ranks that were asked to stop
   int64_t nonfinite = 0;    // ranks that saw a loss that is not finite
+
+  static StepTail of(const double* sums) {
+    namespace at = ops::step_sum;
+    auto count = [&](int64_t i) { return int64_t(sums[i]); };
+    return {sums[at::loss], count(at::terms), count(at::quarantined), count(at::stop), count(at::nonfinite)};
+  }
 };
 
 class GradSync : public GradSink {
  public:
-  // `mine`: what this rank has to say of the pass: quarantined adds up over the passes of a step, and stop in one of
-  // them stops.
-  virtual void begin(const StepTail& mine, bool last_pass) = 0;
-  // On return the gradients of this rank's optimizer range are those of the step. Throws, naming the blocks that were
-  // never reported or reported twice.
-  virtual StepTail finish() = 0;
-  // The sum of squares of the step's whole gradient, after finish(): the same bits on every rank.
-  virtual double squared_norm(Ctx&) = 0;
+  // counts [2] fp64, what this rank has to say of a step with its last pass (absent before): samples replaced, and
+  // whether it was asked to stop. The context serves until finish().
+  virtual void begin(Ctx&, Tensor counts, bool last_pass) = 0;
+  // From then on, in the order of the context's stream, the gradients of this rank's optimizer range are those of the
+  // step, and so are the sums that are returned: fp64 [ops::step_sum::count] on the device. Throws, naming the blocks
+  // that were never reported or reported twice.
+  virtual Tensor finish() = 0;
+  // out [1] fp64: the sum of squares of the step's whole gradient, after finish(): the same bits on every rank.
+  virtual void squared_norm(Ctx&, Tensor out) = 0;
   // This rank's optimizer has updated its values: those of all ranks set out. A block's have arrived when need()
   // returns, all of them when settle() does. Nothing to do where every rank updates everything.
   virtual void updated() {}

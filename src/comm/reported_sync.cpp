@@ -3,26 +3,26 @@
 #include <algorithm>
 #include <chrono>
 
-#include "comm/step_tail.hpp"
 #include "core/ops/update.hpp"
 
 namespace viaduct {
 
 ReportedSync::ReportedSync(ParameterStore& store, Communicator& comm) : store_(store), comm_(comm) {
   expect(store.trainable() && !store.blocks().empty(), "gradients are synchronised for a store that has some");
-  expect(comm.size() <= kTailMaxRanks,
-         fmt::format("the step tail adds up exactly for at most {} ranks", kTailMaxRanks));
+  expect(comm.size() <= ops::kTailMaxRanks,
+         fmt::format("the step tail adds up exactly for at most {} ranks", ops::kTailMaxRanks));
+  sums_buffer_ = Buffer(store.values().device, ops::step_sum::count * size_of(DType::f64));
+  sums_ = sums_buffer_.view(0, {ops::step_sum::count}, DType::f64);
 }
 
-void ReportedSync::begin(const StepTail& mine, bool last_pass) {
+void ReportedSync::begin(Ctx& ctx, Tensor counts, bool last_pass) {
   if (in_step_) {
     expect(!last_pass_, "begin() after the last pass: finish() comes first");
     check_reports();
-    tail_.quarantined += mine.quarantined;
-    tail_.stop = std::max(tail_.stop, mine.stop);
-  } else {
-    tail_ = mine;
   }
+  ctx_ = &ctx;
+  if (!in_step_) fill_zero(sums_, ctx.stream);
+  if (counts) ops::begin_step_sums(ctx, sums_, counts, false);
   in_step_ = true, last_pass_ = last_pass, sealed_ = false;
   reports_.assign(store_.blocks().size(), 0);
   pass_begun();
@@ -31,8 +31,7 @@ void ReportedSync::begin(const StepTail& mine, bool last_pass) {
 void ReportedSync::add_loss(Tensor losses, int64_t terms) {
   expect(in_step_, "add_loss() belongs between begin() and finish()");
   expect(!sealed_, "add_loss() comes before the last block is ready: its bucket carries the loss");
-  tail_.loss_sum += sum_losses(losses);
-  tail_.terms += terms;
+  ops::add_losses(*ctx_, sums_, losses, terms);
 }
 
 void ReportedSync::ready(Range block) {
@@ -44,27 +43,22 @@ void ReportedSync::ready(Range block) {
 }
 
 void ReportedSync::seal_tail() {
-  write_tail(tail_, tail_slot());
+  ops::write_step_tail(*ctx_, tail_slot(), sums_);
   sealed_ = true;
 }
 
-StepTail ReportedSync::finish() {
+Tensor ReportedSync::finish() {
   expect(in_step_ && last_pass_, "finish() comes after the last pass");
   check_reports();
   const auto start = std::chrono::steady_clock::now();
   complete();
   exposed_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   in_step_ = last_pass_ = false;
-  return read_tail(tail_slot());
+  ops::read_step_tail(*ctx_, sums_, tail_slot());
+  return sums_;
 }
 
-double ReportedSync::squared_norm(Ctx& ctx) {
-  auto scope = ctx.arena.scope("gradient norm");
-  Tensor sum = ctx.arena.temp({1}, DType::f64);
-  ops::squared_norm(ctx, sum, store_.grads(store_.range()));
-  ctx.stream.synchronize();
-  return *data<double>(sum);
-}
+void ReportedSync::squared_norm(Ctx& ctx, Tensor out) { ops::squared_norm(ctx, out, store_.grads(store_.range())); }
 
 void ReportedSync::check_reports() const {
   std::string never, twice;

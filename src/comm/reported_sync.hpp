@@ -8,13 +8,13 @@ namespace viaduct {
 
 class ReportedSync : public GradSync {
  public:
-  void begin(const StepTail& mine, bool last_pass) final;
+  void begin(Ctx&, Tensor counts, bool last_pass) final;
   void add_loss(Tensor losses, int64_t terms) final;
   Tensor open(Range block) override { return store_.grads(block); }
   void ready(Range block) final;
-  StepTail finish() final;
+  Tensor finish() final;
   double exposed_seconds() const final { return exposed_seconds_; }
-  double squared_norm(Ctx&) override;
+  void squared_norm(Ctx&, Tensor out) override;
 
  protected:
   ReportedSync(ParameterStore&, Communicator&);
@@ -33,7 +33,9 @@ class ReportedSync : public GradSync {
  private:
   void check_reports() const;
   std::vector<int> reports_;  // per block, in this pass
-  StepTail tail_;
+  Ctx* ctx_ = nullptr;        // of the pass
+  Buffer sums_buffer_;
+  Tensor sums_;  // ops::step_sum
   bool in_step_ = false, last_pass_ = false, sealed_ = false;
   double exposed_seconds_ = 0;
 };

@@ -10,17 +10,14 @@ class SelfComm final : public Communicator {
   int size() const override { return 1; }
   const char* name() const override { return "self"; }
   void all_reduce(Tensor, Reduce, Stream&) override {}
-  void reduce_scatter(Tensor shard, Tensor full, Reduce, Stream&) override { copy(shard, full); }
-  void all_gather(Tensor full, Tensor shard, Stream&) override { copy(full, shard); }
+  void reduce_scatter(Tensor shard, Tensor full, Reduce, Stream& stream) override { transfer(shard, full, stream); }
+  void all_gather(Tensor full, Tensor shard, Stream& stream) override { transfer(full, shard, stream); }
   void reduce_parts(Tensor, const std::vector<Range>&, Reduce, Stream&) override {}
   void gather_parts(Tensor, const std::vector<Range>&, Stream&) override {}
   void broadcast(Tensor, int root, Stream&) override { expect(root == 0, "the root of a broadcast is a rank"); }
   void barrier() override {}
   std::vector<std::string> all_gather_text(const std::string& mine) override { return {mine}; }
   std::unique_ptr<Communicator> duplicate() override { return std::make_unique<SelfComm>(); }
-
- private:
-  static void copy(const Tensor& to, const Tensor& from);
 };
 
 }  // namespace viaduct

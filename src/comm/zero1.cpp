@@ -42,19 +42,17 @@ void Zero1::complete() {
 }
 
 // Sums of whole chunks, gathered and added in their order: the bits of the sum over one undivided buffer.
-double Zero1::squared_norm(Ctx& ctx) {
+void Zero1::squared_norm(Ctx& ctx, Tensor out) {
   auto scope = ctx.arena.scope("gradient norm");
   const Range mine = shards_[size_t(comm_.rank())];
   const int64_t most = ceil_div(shards_[0].size(), ops::kNormChunk);
-  Tensor sum = ctx.arena.temp({1}, DType::f64), own = ctx.arena.temp({most}, DType::f64);
+  Tensor own = ctx.arena.temp({most}, DType::f64);
   Tensor all = ctx.arena.temp({most * comm_.size()}, DType::f64);
   ops::fill(ctx, own, 0);
   if (!mine.empty())
     ops::squared_norm_chunks(ctx, own.slice(0, ceil_div(mine.size(), ops::kNormChunk)), store_.grads(mine));
   comm_.all_gather(all, own, ctx.stream);
-  ops::sum_in_order(ctx, sum, all);
-  ctx.stream.synchronize();
-  return *data<double>(sum);
+  ops::sum_in_order(ctx, out, all);
 }
 
 void Zero1::updated() {

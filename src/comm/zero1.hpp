@@ -18,7 +18,7 @@ class Zero1 final : public ReportedSync {
   void need(Range block) override;
   void updated() override;
   void settle() override;
-  double squared_norm(Ctx&) override;
+  void squared_norm(Ctx&, Tensor out) override;
 
  private:
   void pass_begun() override;

@@ -39,7 +39,9 @@ struct Batch {
   std::vector<Quarantined> quarantined;  // what could not be read while this batch was made, failed substitutes too
   int64_t replaced = 0;                  // places whose own sample is among them
   std::shared_ptr<Buffer> storage;       // owns the tensors' memory
+  std::shared_ptr<const Batch> host;  // the batch that these tensors were copied from; absent: they are the host's own
   int64_t size() const { return int64_t(samples.size()); }
+  const Batch& on_host() const { return host ? *host : *this; }
 };
 
 }  // namespace viaduct

@@ -12,6 +12,7 @@
 
 #include "core/base/check.hpp"
 #include "core/base/log.hpp"
+#include "core/device/host_copy.hpp"
 
 namespace viaduct {
 namespace {
@@ -234,7 +235,7 @@ Batch Loader::State::finish(Job& job) {
 std::shared_ptr<Buffer> Loader::State::storage(int64_t bytes) {
   for (auto& buffer : pool)
     if (buffer.use_count() == 1) return buffer;
-  return pool.emplace_back(std::make_shared<Buffer>(Device::cpu(), bytes));
+  return pool.emplace_back(std::make_shared<Buffer>(host_memory_near(options.device, bytes)));
 }
 
 void Loader::State::top_up() {

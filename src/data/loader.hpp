@@ -26,6 +26,7 @@ struct LoaderOptions {
   ImageProcessor processor;
   Augment augment = Augment::none;
   TextOptions text;
+  Device device = Device::cpu();   // where batches go: their memory is made near it
   int workers = 0;                 // 0: in the calling thread
   int prefetch = 2;                // batches ready or in preparation beyond the one in use
   int64_t quarantine_budget = -1;  // different unreadable samples that a rank tolerates; -1: 1 % of all, at least 10

@@ -1,5 +1,6 @@
 #include "models/bridgetower.hpp"
 
+#include "core/device/host_copy.hpp"
 #include "core/ops/loss.hpp"
 #include "core/ops/rows.hpp"
 #include "models/bridgetower_body.hpp"
@@ -198,9 +199,11 @@ BridgeTower::Masked BridgeTower::mlm(Ctx& ctx, GradSink* sink, const Inputs& in,
   Tensor rows = make({R}, DType::i32), x = make({R, H});
   if (saved) saved->text = labels.shape, saved->rows = rows;
   if (R == 0) return masked;  // nothing will be read
+  HostCopy row(rows, ctx.stream, HostCopy::Fetch::no), row_label(masked.labels, ctx.stream, HostCopy::Fetch::no);
   for (int64_t i = 0, r = 0; !planning && i < all; ++i)
     if (label[i] != ops::kIgnoredLabel)
-      data<int32_t>(rows)[r] = int32_t(i), data<int32_t>(masked.labels)[r++] = label[i];
+      data<int32_t>(row.tensor())[r] = int32_t(i), data<int32_t>(row_label.tensor())[r++] = label[i];
+  row.store(), row_label.store();
 
   BlockReports reports(state_->store, sink);
   Tensor text = ctx.arena.temp({labels.shape[0], labels.shape[1], H}, ctx.dtype);

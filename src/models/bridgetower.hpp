@@ -57,7 +57,7 @@ class BridgeTower {
   Embeddings towers(Ctx&, const Inputs&) const;
 
   // Masked language modelling: logits [R, V] for the R rows whose label is not ops::kIgnoredLabel (all B x T on
-  // Device::meta), and their labels [R] int32.
+  // Device::meta), and their labels [R] int32. `labels` are in host memory: they say how much there is to compute.
   struct Masked {
     Tensor logits, labels;
   };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/base/log.hpp"
+#include "core/device/host_copy.hpp"
 #include "models/hf_layout.hpp"
 
 namespace viaduct {
@@ -159,21 +160,26 @@ class WeightImport {
   void reinitialize(Parameter& p) {
     store_.initialize(p, seed_);
     values_.resize(size_t(p.range.size()));
-    dispatch(p.value.dtype, [&]<class T>() { std::copy_n(data<T>(p.value), values_.size(), values_.data()); });
+    HostCopy made(p.value, stream_, HostCopy::Fetch::yes);
+    dispatch(p.value.dtype, [&]<class T>() { std::copy_n(data<T>(made.tensor()), values_.size(), values_.data()); });
     store(p);
   }
 
   // values_ to the store, rounded, and to what the masters hold of the parameter.
   void store(const Parameter& p) {
+    HostCopy rounded(p.value, stream_, HostCopy::Fetch::no);
     dispatch(p.value.dtype, [&]<class T>() {
-      T* out = data<T>(p.value);
+      T* out = data<T>(rounded.tensor());
       for (size_t i = 0; i < values_.size(); ++i) out[i] = T(values_[i]);
     });
+    rounded.store();
     for (const ValuePart& part : masters_) {
       Range shared{std::max(p.range.begin, part.range.begin), std::min(p.range.end, part.range.end)};
       if (shared.empty()) continue;
-      std::copy_n(values_.data() + (shared.begin - p.range.begin), shared.size(),
-                  data<float>(part.values) + (shared.begin - part.range.begin));
+      Tensor to = part.values.slice(shared.begin - part.range.begin, shared.end - part.range.begin);
+      HostCopy exact(to, stream_, HostCopy::Fetch::no);
+      std::copy_n(values_.data() + (shared.begin - p.range.begin), shared.size(), data<float>(exact.tensor()));
+      exact.store();
     }
   }
 
@@ -181,6 +187,7 @@ class WeightImport {
   const ModelConfig& config_;
   const Tolerance allowed_;
   ParameterStore& store_;
+  Stream stream_{store_.values().device};
   uint64_t seed_;
   const std::vector<ValuePart>& masters_;
   std::vector<std::string> wrong_, notes_;

@@ -7,6 +7,7 @@
 #include "core/base/check.hpp"
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
+#include "core/device/host_copy.hpp"
 #include "models/safetensors.hpp"
 
 namespace viaduct {
@@ -77,6 +78,7 @@ void read_tensors(const Path& path, const Part& part) {
   const auto& all = part.store.parameters();
   auto held = size_t(std::count_if(all.begin(), all.end(), [&](const Parameter& p) { return part.holds(p); }));
   SafetensorsFile file(path);
+  Stream stream(part.values.device);
   if (file.tensors().size() != held)
     fail_input(fmt::format("{}: expected the {} tensors of this model, found {}; it belongs to another model",
                            path.string(), held, file.tensors().size()));
@@ -91,8 +93,9 @@ void read_tensors(const Path& path, const Part& part) {
                              path.string(), p.name, to_string(shape), t.dtype, to_string(t.shape)));
     Range wanted{std::max(p.range.begin, range.begin), std::min(p.range.end, range.end)};
     if (wanted.empty()) continue;
-    file.read(t, {wanted.begin - p.range.begin, wanted.end - p.range.begin},
-              data<float>(values) + (wanted.begin - range.begin));
+    HostCopy read(values.slice(wanted.begin - range.begin, wanted.end - range.begin), stream, HostCopy::Fetch::no);
+    file.read(t, {wanted.begin - p.range.begin, wanted.end - p.range.begin}, data<float>(read.tensor()));
+    read.store();
   }
 }
 

@@ -19,7 +19,7 @@
 
 namespace viaduct {
 
-// The flat fp32 buffers of an optimizer, on the host: element 0 is element range.begin of the store's.
+// The flat fp32 buffers of an optimizer: element 0 is element range.begin of the store's.
 struct OptimizerTensors {
   Range range;
   Tensor master, m, v;

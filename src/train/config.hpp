@@ -233,10 +233,12 @@ struct BenchSection {
 
 struct DeviceSection {
   std::string kind = "auto";
+  bool graph = true;
   int64_t threads = 0;
   template <class V>
   void fields(V&& v) {
-    v("kind", kind, rule::choice({"auto", "cpu"}, {"cuda"}), "where to compute");
+    v("kind", kind, rule::choice({"auto", "cpu", "cuda"}), "where to compute; auto: a GPU where there is one");
+    v("graph", graph, rule::text(), "cuda: replay a whole step as one CUDA graph from its third time on");
     v("threads", threads, rule::at_least_or(1, {{"auto", 0}}, rule::kSome),
       "of a rank; auto: the allowed cores shared by the host's ranks");
   }

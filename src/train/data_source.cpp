@@ -96,7 +96,7 @@ int loader_workers(const Config& config) {
 }
 
 LoaderOptions loader_options(const Config& config, Pass pass, const ModelSource& source, TextSizes sizes,
-                             const Communicator& comm) {
+                             const Communicator& comm, Device device) {
   LoaderOptions options{.pass = pass,
                         .batch_size = config.train.batch_size,
                         .accumulate = config.train.accumulate,
@@ -106,6 +106,7 @@ LoaderOptions loader_options(const Config& config, Pass pass, const ModelSource&
                         .shuffle = config.data.shuffle,
                         .processor = source.processor,
                         .augment = augment_of(config, pass, source.tokenizer != nullptr),
+                        .device = device,
                         .workers = loader_workers(config),
                         .quarantine_budget = config.data.max_quarantined};
   if (source.tokenizer)

@@ -20,6 +20,7 @@ std::vector<TextSizes> fit_to_texts(ModelSource& source, const Config&, const st
 
 int loader_workers(const Config&);  // data.workers, or what suits the threads of this rank
 // Of this rank.
-LoaderOptions loader_options(const Config&, Pass, const ModelSource&, TextSizes, const Communicator&);
+LoaderOptions loader_options(const Config&, Pass, const ModelSource&, TextSizes, const Communicator&,
+                             Device = Device::cpu());
 
 }  // namespace viaduct

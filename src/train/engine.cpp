@@ -4,9 +4,11 @@
 
 #include "comm/shards.hpp"
 #include "core/base/log.hpp"
+#include "core/device/gpus.hpp"
 #include "core/ops/elementwise.hpp"
 #include "models/hf_weights.hpp"
 #include "train/classification.hpp"
+#include "train/device_choice.hpp"
 #include "train/host_memory.hpp"
 #include "train/image_text.hpp"
 
@@ -42,10 +44,11 @@ MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ran
   };
 }
 
-StepShape step_shape(const Config& config, bool training, int rank, int ranks) {
+StepShape step_shape(const Config& config, Device::Kind device, bool training, int rank, int ranks) {
   bool evaluates_too = training && !config.data.eval.empty() && config.train.eval_every >= 0;
   return {.batch_size = config.train.batch_size,
           .dtype = config.train.precision == "bf16" ? DType::bf16 : DType::f32,
+          .device = device,
           .training = training,
           .batches_held = batches_held(loader_workers(config)) * (evaluates_too ? 2 : 1),
           .strategy = config.parallel.strategy,
@@ -56,29 +59,22 @@ StepShape step_shape(const Config& config, bool training, int rank, int ranks) {
 std::string plan_text(const MemoryPlan& p) {
   std::string text = fmt::format("{} a rank: parameters {}", gib(p.total()), gib(p.parameters));
   if (p.gradients) text += fmt::format(", gradients {}, optimizer {}", gib(p.gradients), gib(p.optimizer));
-  return text + fmt::format(", packed weights {}, activations {}, batches {}", gib(p.packed), gib(p.activations),
-                            gib(p.batches));
+  if (p.packed) text += fmt::format(", packed weights {}", gib(p.packed));
+  return text + fmt::format(", activations {}, batches {}", gib(p.activations), gib(p.batches));
 }
 
 Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm)
-    : source_(source), comm_(comm) {
+    : source_(source), comm_(comm), device_(choose_device(config, comm)) {
   MakeTask make = task_maker(source, config, comm.size(), &comm);
-  StepShape shape = step_shape(config, training, comm.rank(), comm.size());
+  StepShape shape = step_shape(config, device_.kind, training, comm.rank(), comm.size());
   plan_ = plan_memory(make, shape);
-  auto free = available_memory();  // before the ranks meet: none of them has allocated anything yet
-  int64_t neighbours = ranks_of_this_host(comm);
-  if (free && plan_.total() * neighbours > *free) {
-    int64_t fits = largest_batch(make, shape, *free / neighbours);
-    fail_config(fmt::format(
-        "train.batch_size = {} needs {} for each of {} ranks but {} of memory are free on this host; {}",
-        shape.batch_size, gib(plan_.total()), neighbours, gib(*free),
-        fits ? fmt::format("try train.batch_size = {}", fits) : "try train.recompute = true or a smaller model"));
-  }
+  check_memory(make, shape);
   task_ = make();
   ParameterStore& store = task_->parameters();
-  store.materialize(Device::cpu(), shape.dtype, training,
+  store.materialize(device_, shape.dtype, training,
                     [&](Device device, int64_t bytes) { return comm.allocate(device, bytes); });
-  work_ = std::make_unique<Workspace>(Device::cpu(), plan_.activations, shape.dtype);
+  work_ = std::make_unique<Workspace>(device_, plan_.activations, shape.dtype);
+  upload_ = std::make_unique<BatchUpload>(device_, task_->blank_batch(Device::meta(), shape.batch_size));
   if (training && comm.size() > 1 && divides_optimizer(shape.strategy))
     shards_ = make_shards(store.range(), comm.size());
   if (training)
@@ -90,9 +86,27 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
                                             .weight_decay = config.train.weight_decay});
   frozen_master_ = store.frozen_values();
   if (training && frozen_master_ && frozen_master_.dtype == DType::bf16) {
-    frozen_buffer_ = Buffer(Device::cpu(), frozen_master_.numel() * size_of(DType::f32));
+    frozen_buffer_ = Buffer(device_, frozen_master_.numel() * size_of(DType::f32));
     frozen_master_ = frozen_buffer_.view(0, frozen_master_.shape, DType::f32);
   }
+}
+
+// What the ranks of this host plan, against what is free: before any of them has allocated anything.
+void Engine::check_memory(const MakeTask& make, const StepShape& shape) const {
+  const bool on_gpu = device_.is_cuda();
+  auto free = on_gpu ? std::optional(gpu(device_.index).free_bytes) : available_memory();
+  const int64_t neighbours = on_gpu ? 1 : ranks_of_this_host(comm_),
+                needed = on_gpu ? plan_.on_device() : plan_.total();
+  if (!free || needed * neighbours <= *free) return;
+  const int64_t fits = largest_batch(make, shape, *free / neighbours);
+  const std::string remedy =
+      fits ? fmt::format("try train.batch_size = {}", fits) : "try train.recompute = true or a smaller model";
+  if (on_gpu)
+    fail_config(fmt::format("train.batch_size = {} needs {} of the GPU but {} of its memory are free; {}",
+                            shape.batch_size, gib(needed), gib(*free), remedy));
+  fail_config(
+      fmt::format("train.batch_size = {} needs {} for each of {} ranks but {} of memory are free on this host; {}",
+                  shape.batch_size, gib(needed), neighbours, gib(*free), remedy));
 }
 
 void Engine::load_weights(uint64_t seed) {
@@ -126,8 +140,17 @@ std::vector<ValuePart> Engine::masters() const {
 ValuesOf Engine::gathered(Tensor own) const {
   static constexpr int64_t kPiece = 1 << 20;
   return [this, own, all = std::vector<float>(), piece = std::vector<float>()](const Parameter& p) mutable {
-    if (p.frozen()) return values_of({{task_->parameters().frozen_range(), frozen_master_}}, p);
     const Range mine = optimizer_->owned();
+    if (device_.is_cuda()) {
+      const ValuePart part =
+          p.frozen() ? ValuePart{task_->parameters().frozen_range(), frozen_master_} : ValuePart{mine, own};
+      all.resize(size_t(p.range.size()));
+      transfer({all.data(), {p.range.size()}, DType::f32, Device::cpu()},
+               part.values.slice(p.range.begin - part.range.begin, p.range.end - part.range.begin), work_->stream);
+      work_->stream.synchronize();
+      return all.data();
+    }
+    if (p.frozen()) return values_of({{task_->parameters().frozen_range(), frozen_master_}}, p);
     if (shards_.empty()) return values_of({{mine, own}}, p);
     const ParameterStore& store = task_->parameters();
     if (own.data == store.values(mine).data) return values_of({{store.range(), store.values(store.range())}}, p);

@@ -6,6 +6,7 @@
 
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
+#include "train/batch_upload.hpp"
 #include "train/checkpoint.hpp"
 #include "train/config.hpp"
 #include "train/data_source.hpp"
@@ -16,7 +17,7 @@ namespace viaduct {
 
 // Without a communicator the tasks are for planning only.
 MakeTask task_maker(const ModelSource&, const Config&, int64_t ranks, Communicator* = nullptr);
-StepShape step_shape(const Config&, bool training, int rank = 0, int ranks = 1);
+StepShape step_shape(const Config&, Device::Kind, bool training, int rank = 0, int ranks = 1);
 std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., ..": for the start of the log
 
 class Engine {
@@ -39,18 +40,23 @@ class Engine {
   Task& task() { return *task_; }
   Workspace& work() { return *work_; }
   AdamW& optimizer() { return *optimizer_; }  // training only
+  BatchUpload& upload() { return *upload_; }
+  Device device() const { return device_; }
   const ModelSource& source() const { return source_; }
   const MemoryPlan& plan() const { return plan_; }
   int64_t parameter_count() const { return task_->parameters().count(); }
 
  private:
+  void check_memory(const MakeTask&, const StepShape&) const;
   std::vector<ValuePart> masters() const;  // of this rank
   ValuesOf gathered(Tensor own) const;     // one value per element of the optimizer's range
   ModelSource source_;
   Communicator& comm_;
+  Device device_;
   MemoryPlan plan_;
   std::unique_ptr<Task> task_;
   std::unique_ptr<Workspace> work_;
+  std::unique_ptr<BatchUpload> upload_;
   std::unique_ptr<AdamW> optimizer_;
   Buffer frozen_buffer_;
   Tensor frozen_master_;       // fp32 in training; absent when nothing is frozen

@@ -4,7 +4,8 @@
 
 namespace viaduct {
 
-std::map<std::string, double> evaluate(Task& task, Workspace& work, Loader& loader, Communicator& comm) {
+std::map<std::string, double> evaluate(Task& task, Workspace& work, BatchUpload& upload, Loader& loader,
+                                       Communicator& comm) {
   auto start = std::chrono::steady_clock::now();
   Metrics metrics, totals;
   task.evaluate(work.ctx, Batch{}, metrics);  // names every metric, also on a rank without samples
@@ -12,7 +13,7 @@ std::map<std::string, double> evaluate(Task& task, Workspace& work, Loader& load
   while (!loader.done()) {
     Batch batch = loader.next();
     samples += batch.size(), quarantined += int64_t(batch.quarantined.size());
-    task.evaluate(work.ctx, batch, metrics);
+    task.evaluate(work.ctx, upload(std::move(batch), work.stream), metrics);
   }
   totals.add("samples", double(samples), 0), totals.add("quarantined", double(quarantined), 0);
   // Not Phase::comm: a rank whose slice was quick may wait here for as long as the slowest needs.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "core/device/host_copy.hpp"
 #include "core/ops/contrastive.hpp"
+#include "core/ops/host_values.hpp"
 #include "core/ops/loss.hpp"
 #include "core/ops/rows.hpp"
 #include "train/blank_batch.hpp"
@@ -28,15 +30,6 @@ class PassSink final : public GradSink {
   GradSink& sink_;
   bool last_;
 };
-
-std::vector<float> to_host(Ctx& ctx, Tensor t) {
-  auto scope = ctx.arena.scope("to host");
-  Tensor plain = ctx.arena.temp(t.shape, DType::f32);
-  ops::copy(ctx, plain, t);
-  if (ctx.device().is_meta()) return {};
-  ctx.stream.synchronize();
-  return {data<float>(plain), data<float>(plain) + plain.numel()};
-}
 
 Embeddings zeros_like(Ctx& ctx, const Embeddings& e) {
   Embeddings zeros;
@@ -113,7 +106,8 @@ void ImageTextTask::train_itc(Ctx& ctx, const Batch& batch, GradSink& sink, int6
   ctx.enter(Phase::forward);
   auto saved = model_.new_saved();
   Embeddings e = model_.itc(ctx, &sink, matched(batch), saved.get()), d = zeros_like(ctx, e);
-  if (options_.hard_negatives) similar_texts_ = to_host(ctx, e.text), similar_images_ = to_host(ctx, e.image);
+  if (options_.hard_negatives)
+    similar_texts_ = ops::host_values(ctx, e.text), similar_images_ = ops::host_values(ctx, e.image);
   model_.open_logit_scale(sink);
   Tensor scale = scalar(model_.logit_scale().value), d_scale = scalar(model_.logit_scale().grad);
   if (options_.global_negatives) {
@@ -132,8 +126,8 @@ void ImageTextTask::train_itc(Ctx& ctx, const Batch& batch, GradSink& sink, int6
 void ImageTextTask::train_mlm(Ctx& ctx, const Batch& batch, GradSink& sink, int64_t terms) {
   ctx.enter(Phase::forward);
   auto saved = model_.new_saved();
-  auto masked =
-      model_.mlm(ctx, &sink, {batch.pixels, batch.masked_ids, batch.text.mask}, batch.masked_labels, saved.get());
+  auto masked = model_.mlm(ctx, &sink, {batch.pixels, batch.masked_ids, batch.text.mask}, batch.on_host().masked_labels,
+                           saved.get());
   // The mean over all masked tokens of the step, in units of samples.
   double weight = options_.choice.mlm * double(batch.step_samples) / double(std::max<int64_t>(batch.step_masked, 1));
   Tensor losses = ctx.arena.temp({masked.logits.shape[0]}, stat_dtype(ctx.dtype));
@@ -160,9 +154,11 @@ BridgeTower::Inputs ImageTextTask::judged(Ctx& ctx, const Batch& batch) const {
   if (!options_.hard_negatives) return {batch.pixels, batch.pair.ids, batch.pair.mask};
   Tensor ids = ctx.arena.temp(batch.pair.ids.shape, DType::i32), mask = ctx.arena.temp(ids.shape, DType::i32);
   if (ctx.device().is_meta()) return {batch.pixels, ids, mask};
+  const Batch& host = batch.on_host();
+  HostCopy chosen_ids(ids, ctx.stream, HostCopy::Fetch::no), chosen_mask(mask, ctx.stream, HostCopy::Fetch::no);
   int64_t B = batch.size(), T = ids.shape[1], C = model_.config().contrastive_hidden_size;
   auto belongs = [&](int64_t image, int64_t text) {
-    const int32_t* words = data<int32_t>(batch.text.ids);
+    const int32_t* words = data<int32_t>(host.text.ids);
     return batch.images[size_t(image)] == batch.images[size_t(text)] ||
            std::equal(words + image * T, words + image * T + T, words + text * T);
   };
@@ -170,8 +166,11 @@ BridgeTower::Inputs ImageTextTask::judged(Ctx& ctx, const Batch& batch) const {
     std::copy_n(data<int32_t>(from) + j * T, T, data<int32_t>(to) + i * T);
   };
   for (int64_t i = 0; i < B; ++i) {
-    row(ids, batch.pair.ids, i, i), row(mask, batch.pair.mask, i, i);
-    if (data<int32_t>(batch.pair_labels)[i] == 1) continue;
+    auto take = [&](const TextTensors& text, int64_t j) {
+      row(chosen_ids.tensor(), text.ids, i, j), row(chosen_mask.tensor(), text.mask, i, j);
+    };
+    take(host.pair, i);
+    if (data<int32_t>(host.pair_labels)[i] == 1) continue;
     double best = -2;  // below every cosine
     for (int64_t j = 0; j < B; ++j) {
       double similarity = 0;
@@ -179,9 +178,10 @@ BridgeTower::Inputs ImageTextTask::judged(Ctx& ctx, const Batch& batch) const {
         similarity += double(similar_images_[size_t(i * C + c)]) * similar_texts_[size_t(j * C + c)];
       if (!(similarity > best) || belongs(i, j)) continue;
       best = similarity;
-      row(ids, batch.text.ids, i, j), row(mask, batch.text.mask, i, j);
+      take(host.text, j);
     }
   }
+  chosen_ids.store(), chosen_mask.store();
   return {batch.pixels, ids, mask};
 }
 
@@ -193,14 +193,15 @@ namespace {
 // Sums of [R] losses and of right answers, R rows of [R, C] logits.
 void add_answers(Ctx& ctx, Metrics& metrics, const std::string& loss, const std::string& accuracy, Tensor logits,
                  Tensor labels) {
+  HostCopy answers(labels, ctx.stream, HostCopy::Fetch::yes);
   Tensor losses = ctx.arena.temp({logits.shape[0]}, stat_dtype(ctx.dtype));
   ops::cross_entropy(ctx, losses, {}, logits, labels);
-  std::vector<float> values = to_host(ctx, losses), scores = to_host(ctx, logits);
+  std::vector<float> values = ops::host_values(ctx, losses), scores = ops::host_values(ctx, logits);
   int64_t C = logits.shape[1];
   for (size_t r = 0; r < values.size(); ++r) {
     auto row = scores.begin() + int64_t(r) * C;
     metrics.add(loss, values[r], 1);
-    metrics.add(accuracy, std::max_element(row, row + C) - row == data<int32_t>(labels)[r], 1);
+    metrics.add(accuracy, std::max_element(row, row + C) - row == data<int32_t>(answers.tensor())[r], 1);
   }
 }
 }  // namespace
@@ -219,14 +220,15 @@ void ImageTextTask::evaluate(Ctx& ctx, const Batch& batch, Metrics& metrics) {
   }
   if (choice.mlm > 0) {
     auto inner = ctx.arena.scope("mlm");
-    auto masked =
-        model_.mlm(ctx, nullptr, {batch.pixels, batch.masked_ids, batch.text.mask}, batch.masked_labels, nullptr);
+    auto masked = model_.mlm(ctx, nullptr, {batch.pixels, batch.masked_ids, batch.text.mask},
+                             batch.on_host().masked_labels, nullptr);
     add_answers(ctx, metrics, metric("mlm", "loss"), metric("mlm", "accuracy"), masked.logits, masked.labels);
   }
   if (choice.itc == 0) return;
   Embeddings e = model_.itc(ctx, nullptr, matched(batch), nullptr);
   Tensor losses = contrast(ctx, e, e, {}, {}, scalar(model_.logit_scale().value), {}, 0, 1);
-  std::vector<float> values = to_host(ctx, losses), texts = to_host(ctx, e.text), images = to_host(ctx, e.image);
+  std::vector<float> values = ops::host_values(ctx, losses), texts = ops::host_values(ctx, e.text),
+                     images = ops::host_values(ctx, e.image);
   int64_t C = model_.config().contrastive_hidden_size;
   for (size_t b = 0; b < values.size(); ++b) {
     metrics.add(metric("itc", "loss"), values[b], 1);
@@ -269,7 +271,7 @@ void ImageTextTask::infer(Ctx& ctx, const Batch& batch) {
   }
   if (choice.mlm > 0) {
     auto scope = ctx.arena.scope("mlm");
-    model_.mlm(ctx, nullptr, {batch.pixels, batch.masked_ids, batch.text.mask}, batch.masked_labels, nullptr);
+    model_.mlm(ctx, nullptr, {batch.pixels, batch.masked_ids, batch.text.mask}, batch.on_host().masked_labels, nullptr);
   }
 }
 

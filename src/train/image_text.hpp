@@ -26,6 +26,10 @@ class ImageTextTask final : public Task {
   ParameterStore& parameters() override { return model_.parameters(); }
   void train(Ctx&, const Batch&, GradSink&) override;
   void train_nothing(Ctx&, GradSink&) override;
+  // Masked tokens are as many as the batch has, hard negatives are chosen on the host, ranks ask how many rows there are.
+  bool replayable() const override {
+    return options_.choice.mlm == 0 && !options_.hard_negatives && !options_.global_negatives;
+  }
   void evaluate(Ctx&, const Batch&, Metrics&) override;
   void conclude(std::map<std::string, double>& means, Communicator&) override;
   // itm: logits [B, 2]; itc: the unit vectors of text and image, [B, 2 C].

@@ -3,6 +3,8 @@
 #include "comm/shards.hpp"
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
+#include "train/batch_upload.hpp"
+#include "train/step_numbers.hpp"
 
 namespace viaduct {
 namespace {
@@ -24,9 +26,10 @@ class SilentSink final : public GradSink {
 MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   auto task = make_task();
   ParameterStore& store = task->parameters();
-  store.materialize(Device::meta(), shape.dtype, shape.training);
-  Workspace work(Device::meta(), 0, shape.dtype);
-  Batch batch = task->blank_batch(Device::meta(), shape.batch_size);
+  const Device meta = Device::meta(shape.device);
+  store.materialize(meta, shape.dtype, shape.training);
+  Workspace work(meta, 0, shape.dtype);
+  Batch batch = task->blank_batch(meta, shape.batch_size);
   work.ctx.sample_keys = batch.keys;
 
   MemoryPlan plan;
@@ -52,13 +55,17 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   plan.kept = work.arena.peak().kept, plan.temporary = work.arena.peak().temp;
   plan.scopes = work.arena.peak().by_scope;
   plan.batches = shape.batches_held * batch.storage->bytes();
+  plan.step = BatchUpload::bytes(shape.device, batch);
+  if (shape.training && shape.device == Device::Kind::cuda)
+    plan.step += StepNumbers::bytes(shape.device) + ops::step_sum::count * size_of(DType::f64);
   return plan;
 }
 
 int64_t largest_batch(const MakeTask& make_task, StepShape shape, int64_t bytes) {
   auto fits = [&](int64_t batch_size) {
     shape.batch_size = batch_size;
-    return plan_memory(make_task, shape).total() <= bytes;
+    MemoryPlan plan = plan_memory(make_task, shape);
+    return (shape.device == Device::Kind::cuda ? plan.on_device() : plan.total()) <= bytes;
   };
   if (!fits(1)) return 0;
   int64_t low = 1, high = 2;

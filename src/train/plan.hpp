@@ -12,6 +12,7 @@ namespace viaduct {
 struct StepShape {
   int64_t batch_size = 8;
   DType dtype = DType::f32;
+  Device::Kind device = Device::Kind::cpu;
   bool training = true;      // false: evaluation and prediction only
   int64_t batches_held = 1;  // by the loaders, those in use included
   std::string strategy = "ddp";
@@ -24,15 +25,17 @@ struct MemoryPlan {
   int64_t packed = 0;       // weights once more, in the layout of the products
   int64_t activations = 0;  // the arena: kept and temporary together at their common peak
   int64_t kept = 0, temporary = 0;
-  int64_t batches = 0;                    // decoded images waiting
+  int64_t step = 0;                       // the batch that is worked on and the numbers of the step, on a cuda device
+  int64_t batches = 0;                    // decoded images waiting, in host memory
   std::map<std::string, int64_t> scopes;  // of the arena's peak
-  int64_t total() const { return parameters + gradients + optimizer + packed + activations + batches; }
+  int64_t on_device() const { return parameters + gradients + optimizer + packed + activations + step; }
+  int64_t total() const { return on_device() + batches; }
 };
 
 using MakeTask = std::function<std::unique_ptr<Task>()>;
 MemoryPlan plan_memory(const MakeTask&, const StepShape&);
 
-// The largest batch whose plan fits into `bytes`; 0 when not even one sample does.
+// The largest batch whose plan fits into `bytes` of the device (of the host, when that is the device); 0 when not even one sample does.
 int64_t largest_batch(const MakeTask&, StepShape, int64_t bytes);
 
 }  // namespace viaduct

@@ -1,4 +1,5 @@
 #include "train/run.hpp"
+#include "train/device_choice.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -129,6 +130,7 @@ TrainerOptions Run::trainer_options() const {
           .eval_every = every(config_.train.eval_every),
           .checkpoint_every = every(config_.run.checkpoint_every),
           .evaluation_owed = evaluation_owed(),
+          .graph = config_.device.graph,
           .learning_rate = config_.train.lr,
           .clip_norm = config_.train.clip_norm,
           .schedule{config_.train.schedule, Schedule::warmup_from(config_.train.warmup, total_steps_), total_steps_}};
@@ -184,7 +186,7 @@ void Run::resume_from(const Checkpoint& checkpoint) {
 
 std::map<std::string, double> Run::evaluate_at(int64_t step) {
   if (eval_loader_->done()) eval_loader_->restart();  // it begins anew, unless this is the first time
-  auto metrics = evaluate(engine_.task(), engine_.work(), *eval_loader_, comm_);
+  auto metrics = evaluate(engine_.task(), engine_.work(), engine_.upload(), *eval_loader_, comm_);
   evaluated_ = step, improved_ = false;
   if (config_.run.best != "none") {
     double value = metrics.at(config_.run.best), sign = config_.run.best == "eval_loss" ? -1 : 1;
@@ -265,16 +267,18 @@ Exit Run::run(const Accepted& accepted) {
                            },
                        .stop_requested = stop_requested};
   if (data_.eval && config_.train.eval_every >= 0) {  // made now, so that what is wrong with the data is said now
-    eval_loader_.emplace(data_.eval, loader_options(config_, Pass::evaluation, engine_.source(), eval_texts_, comm_));
+    eval_loader_.emplace(
+        data_.eval, loader_options(config_, Pass::evaluation, engine_.source(), eval_texts_, comm_, engine_.device()));
     hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
   }
 
   auto sync = make_grad_sync({.strategy = config_.parallel.strategy, .bucket_mb = config_.parallel.bucket_mb},
                              engine_.task().parameters(), comm_);
-  Loader loader(data_.train, loader_options(config_, Pass::training, engine_.source(), train_texts_, comm_),
+  Loader loader(data_.train,
+                loader_options(config_, Pass::training, engine_.source(), train_texts_, comm_, engine_.device()),
                 start_step_);
-  Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.work(), clock_, trainer_options(),
-                  std::move(hooks), observers);
+  Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.upload(), engine_.work(), clock_,
+                  trainer_options(), std::move(hooks), observers);
   Watchdog watchdog(clock_, config_.parallel.timeout_seconds, [&](const std::string& message) {
     write_verdict(config_.run.output,
                   {.code = Exit::stall, .message = message, .phase = name_of(phase()), .step = step_});
@@ -317,6 +321,7 @@ void Run::say_plan() {
   log::info("data: {} {} to train on{}", data_.train->size(), data_.train->has_text() ? "images with texts" : "images",
             data_.eval ? fmt::format(", {} {}held out", data_.eval->size(), source.tokenizer ? "texts " : "") : "");
   if (source.tokenizer) say_texts();
+  log::info("device: {}", describe(engine_.device()));
   log::info("memory: {}", plan_text(engine_.plan()));
   log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
             batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());

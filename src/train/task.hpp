@@ -17,6 +17,8 @@ class Task {
   virtual ParameterStore& parameters() = 0;
   // Forward, loss and backward of one pass. Gradients are those of the sum of the losses; see GradSink for the reports.
   virtual void train(Ctx&, const Batch&, GradSink&) = 0;
+  // Whether a pass is the same work for any batch of the same shapes, so that it can be recorded and replayed.
+  virtual bool replayable() const { return true; }
   // The same for a rank without samples in a pass in which others have some: every block is reported.
   virtual void train_nothing(Ctx&, GradSink& sink) { report_all(parameters(), sink); }
   // Adds the sums of every metric of the task; a batch without samples adds none but names them all.

@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "core/optim/clip.hpp"
-
 namespace viaduct {
 namespace {
 
@@ -26,19 +24,28 @@ class TimedSink final : public GradSink {
   PhaseClock& clock_;
 };
 
+// What makes two passes the same work: Replay's key.
+std::string shapes_of(const Batch& batch, bool first_pass, bool last_pass) {
+  return fmt::format("{} x {}, {}{}", batch.size(), batch.text ? batch.text.ids.shape[1] : 0, int(first_pass),
+                     int(last_pass));
+}
+
 }  // namespace
 
-Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, Workspace& work, PhaseClock& clock,
-                 TrainerOptions options, Hooks hooks, std::vector<Observer*> observers)
+Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, BatchUpload& upload, Workspace& work,
+                 PhaseClock& clock, TrainerOptions options, Hooks hooks, std::vector<Observer*> observers)
     : task_(task),
       sync_(sync),
       optimizer_(optimizer),
       loader_(loader),
+      upload_(upload),
       work_(work),
       clock_(clock),
       options_(options),
       hooks_(std::move(hooks)),
       observers_(std::move(observers)),
+      numbers_(work.ctx.device()),
+      replay_(options.graph && task.replayable()),
       done_(options.start_step) {
   work_.ctx.clock = &clock_;
 }
@@ -93,43 +100,65 @@ void Trainer::begin_interval() {
 }
 
 StepTail Trainer::step() {
+  double *counts = numbers_.counts(), *scalars = numbers_.scalars();
+  counts[0] = counts[1] = 0;
+  last_.learning_rate = options_.learning_rate * options_.schedule.factor(done_);
+  scalars[ops::step_scalar::max_norm] = options_.clip_norm;
+  optimizer_.prepare(scalars, last_.learning_rate);
+  if (hooks_.stop_requested && hooks_.stop_requested()) counts[1] = 1;
+  for (int64_t i = 0; i < options_.accumulate; ++i) {
+    clock_.enter(Phase::data);
+    Batch batch = upload_(loader_.next(), work_.stream);
+    counts[0] += double(batch.replaced);
+    clock_.enter(Phase::forward);
+    const bool first = i == 0, last = i + 1 == options_.accumulate;
+    replay_.run(shapes_of(batch, first, last), work_.stream, [&] { pass(batch, first, last); });
+  }
+  return conclude();
+}
+
+void Trainer::pass(const Batch& batch, bool first_pass, bool last_pass) {
   Ctx& ctx = work_.ctx;
   TimedSink sink(sync_, clock_);
   ctx.training = true;
-  task_.parameters().zero_gradients();
-  for (int64_t pass = 0; pass < options_.accumulate; ++pass) {
-    clock_.enter(Phase::data);
-    Batch batch = loader_.next();
-    clock_.enter(Phase::forward);
-    bool stop = pass == 0 && hooks_.stop_requested && hooks_.stop_requested();
-    sync_.begin({.quarantined = batch.replaced, .stop = stop}, pass + 1 == options_.accumulate);
-    ctx.sample_keys = batch.keys;
-    if (batch.size() > 0)
-      task_.train(ctx, batch, sink);
-    else
-      task_.train_nothing(ctx, sink);
-  }
+  ctx.sample_keys = batch.keys;
+  if (first_pass) task_.parameters().zero_gradients(ctx.stream);
+  if (last_pass) numbers_.to_device(ctx.stream);
+  sync_.begin(ctx, last_pass ? numbers_.device_counts() : Tensor{}, last_pass);
+  if (batch.size() > 0)
+    task_.train(ctx, batch, sink);
+  else
+    task_.train_nothing(ctx, sink);
+  if (!last_pass) return;
   clock_.enter(Phase::comm);
-  StepTail tail = sync_.finish();
+  Tensor sums = sync_.finish();
   clock_.enter(Phase::optimizer);
   ctx.training = false;
-  update(tail);
-  return tail;
+  update(sums);
+  numbers_.to_host(ctx.stream, sums);
 }
 
-void Trainer::update(const StepTail& tail) {
-  Clipped clipped = clip(sync_.squared_norm(work_.ctx), double(tail.terms), options_.clip_norm);
-  last_.learning_rate = options_.learning_rate * options_.schedule.factor(done_);
-  last_.grad_norm = clipped.norm;
+void Trainer::update(Tensor step_sums) {
+  auto scope = work_.arena.scope("update");
+  Tensor squared_norm = work_.arena.temp({1}, DType::f64), scalars = numbers_.device_scalars();
+  sync_.squared_norm(work_.ctx, squared_norm);
+  ops::clip(work_.ctx, scalars, squared_norm, step_sums);
+  optimizer_.step(work_.ctx, scalars);
+  sync_.updated();
+}
+
+StepTail Trainer::conclude() {
+  work_.stream.synchronize();
+  work_.packed.values_changed();
+  const StepTail tail = StepTail::of(numbers_.sums());
+  last_.grad_norm = numbers_.scalars()[ops::step_scalar::grad_norm];
   last_.loss = tail.loss_sum / double(tail.terms);
-  if (tail.nonfinite || !std::isfinite(clipped.norm) || !std::isfinite(last_.loss))
+  if (tail.nonfinite || !std::isfinite(last_.grad_norm) || !std::isfinite(last_.loss))
     fail(Exit::diverged,
          fmt::format("training diverged at step {}: loss {}, gradient norm {}; the checkpoints before it are "
                      "intact; try a smaller train.lr, a train.warmup, or look at the data of this step",
-                     done_ + 1, last_.loss, clipped.norm));
-  optimizer_.step(work_.ctx, last_.learning_rate, clipped.scale);
-  sync_.updated();
-  work_.packed.values_changed();
+                     done_ + 1, last_.loss, last_.grad_norm));
+  return tail;
 }
 
 void Trainer::report(const StepTail& tail) {

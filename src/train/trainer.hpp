@@ -4,11 +4,14 @@
 #include <vector>
 
 #include "comm/grad_sync.hpp"
+#include "core/device/replay.hpp"
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
 #include "core/optim/schedule.hpp"
 #include "data/loader.hpp"
+#include "train/batch_upload.hpp"
 #include "train/observer.hpp"
+#include "train/step_numbers.hpp"
 #include "train/task.hpp"
 
 namespace viaduct {
@@ -17,6 +20,7 @@ struct TrainerOptions {
   int64_t start_step = 0, total_steps = 0, accumulate = 1;
   int64_t eval_every = 0, checkpoint_every = 0;  // steps; 0: never
   bool evaluation_owed = false;                  // at start_step: the run was stopped before it
+  bool graph = true;                             // cuda: replay steps
   double learning_rate = 5e-5, clip_norm = 1;
   Schedule schedule;
 };
@@ -35,15 +39,18 @@ class Trainer {
     std::function<bool()> stop_requested;           // of this rank alone
   };
 
-  Trainer(Task&, GradSync&, AdamW&, Loader&, Workspace&, PhaseClock&, TrainerOptions, Hooks, std::vector<Observer*>);
+  Trainer(Task&, GradSync&, AdamW&, Loader&, BatchUpload&, Workspace&, PhaseClock&, TrainerOptions, Hooks,
+          std::vector<Observer*>);
 
   // Runs to total_steps, or to the step at which the ranks agree to stop. Saves at the end either way; a stop does not
   // wait for an evaluation, unless it is the last.
   RunEnd run();
 
  private:
-  StepTail step();               // one optimizer step; the whole of it fits here
-  void update(const StepTail&);  // clipping and AdamW, on gradients that are sums over all ranks
+  StepTail step();                                           // one optimizer step; the whole of it fits here
+  void pass(const Batch&, bool first_pass, bool last_pass);  // all of it on the device, nothing read back
+  void update(Tensor step_sums);  // clipping and AdamW, on gradients that are sums over all ranks
+  StepTail conclude();            // what the step has left; throws when it diverged
   void report(const StepTail&);
   std::map<std::string, double> evaluate();
   void save(const std::map<std::string, double>& metrics);
@@ -55,11 +62,14 @@ class Trainer {
   GradSync& sync_;
   AdamW& optimizer_;
   Loader& loader_;
+  BatchUpload& upload_;
   Workspace& work_;
   PhaseClock& clock_;
   TrainerOptions options_;
   Hooks hooks_;
   std::vector<Observer*> observers_;
+  StepNumbers numbers_;
+  Replay replay_;
   int64_t done_ = 0;  // optimizer steps
   StepReport last_;
   std::chrono::steady_clock::time_point last_report_;

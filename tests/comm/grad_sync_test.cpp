@@ -2,12 +2,14 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "comm/ddp.hpp"
 #include "comm/self_comm.hpp"
 #include "comm/shards.hpp"
-#include "comm/step_tail.hpp"
 #include "comm/thread_comm.hpp"
+#include "tests/support/synced_step.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -20,9 +22,9 @@ void add_blocks(ParameterStore& store, std::initializer_list<int64_t> sizes, DTy
   store.materialize(Device::cpu(), dtype, true);
 }
 
-std::string finish_message(GradSync& sync) {
+std::string finish_message(test::SyncedStep& step) {
   try {
-    sync.finish();
+    step.finish();
   } catch (const Error& e) {
     return e.what();
   }
@@ -55,44 +57,46 @@ class Reports : public testing::TestWithParam<std::string> {
   void SetUp() override {
     add_blocks(store, {3, 4, 5});
     sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
+    step.emplace(*sync);
   }
   ParameterStore store;
   SelfComm comm;
   std::unique_ptr<GradSync> sync;
+  std::optional<test::SyncedStep> step;
 };
 INSTANTIATE_TEST_SUITE_P(Strategies, Reports, testing::ValuesIn(kStrategies));
 
 TEST_P(Reports, NamesBlocksThatWereNeverReported) {
-  sync->begin({}, true);
+  step->begin(true);
   sync->ready(store.blocks()[1]);
-  std::string message = finish_message(*sync);
+  std::string message = finish_message(*step);
   EXPECT_NE(message.find("never reported ready: block0, block2"), std::string::npos) << message;
 }
 
 TEST_P(Reports, NamesBlocksThatWereReportedTwice) {
-  sync->begin({}, true);
+  step->begin(true);
   report_all(store, *sync);
   sync->ready(store.blocks()[1]);
-  std::string message = finish_message(*sync);
+  std::string message = finish_message(*step);
   EXPECT_NE(message.find("more than once: block1"), std::string::npos) << message;
 }
 
 TEST_P(Reports, EveryPassIsChecked) {
-  sync->begin({}, false);
+  step->begin(false);
   sync->ready(store.blocks()[0]);
-  EXPECT_THROW(sync->begin({}, true), Error);
+  EXPECT_THROW(step->begin(true), Error);
 }
 
 TEST_P(Reports, RefusesWhatIsOutOfOrder) {
   float loss = 1;
   Tensor losses{&loss, {1}, DType::f32, Device::cpu()};
   EXPECT_THROW(sync->ready(store.blocks()[0]), Error) << "before begin";
-  EXPECT_THROW(sync->finish(), Error) << "before begin";
+  EXPECT_THROW(step->finish(), Error) << "before begin";
   EXPECT_THROW(sync->add_loss(losses, 1), Error) << "before begin";
-  sync->begin({}, true);
+  step->begin(true);
   EXPECT_THROW(sync->ready({64, 65}), Error) << "no block";
   report_all(store, *sync);
-  EXPECT_EQ(sync->finish().terms, 0);
+  EXPECT_EQ(step->finish().terms, 0);
 }
 
 TEST(Ddp, RefusesALossWhenTheTailIsOnItsWay) {
@@ -101,15 +105,16 @@ TEST(Ddp, RefusesALossWhenTheTailIsOnItsWay) {
   SelfComm comm;
   Ddp sync(store, comm, 25);
   float loss = 1;
-  sync.begin({}, true);
+  test::SyncedStep step(sync);
+  step.begin(true);
   report_all(store, sync);
   EXPECT_THROW(sync.add_loss({&loss, {1}, DType::f32, Device::cpu()}, 1), Error);
 }
 
 TEST_P(Reports, BlocksMayBecomeReadyInAnyOrder) {
-  sync->begin({.stop = 1}, true);
+  step->begin(true, {.stop = 1});
   for (int i : {1, 0, 2}) sync->ready(store.blocks()[size_t(i)]);
-  EXPECT_EQ(sync->finish().stop, 1);
+  EXPECT_EQ(step->finish().stop, 1);
 }
 
 class Strategies : public testing::TestWithParam<std::string> {};
@@ -120,15 +125,16 @@ TEST_P(Strategies, BlocksMayBecomeReadyInAnotherOrderOnEachRank) {
     ParameterStore store;
     add_blocks(store, {30, 40, 50});
     auto sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
+    test::SyncedStep synced(*sync);
     for (int step = 0; step < 20; ++step) {
-      store.zero_gradients();
-      sync->begin({}, true);
+      store.zero_gradients(test::host_stream());
+      synced.begin(true);
       for (int k = 0; k < 3; ++k) {
         Range block = store.blocks()[size_t((k + comm.rank() + step) % 3)];
         data<float>(sync->open(block))[0] = float(block.begin + comm.rank());
         sync->ready(block);
       }
-      sync->finish();
+      synced.finish();
       Range mine = optimizer_range(GetParam(), store.range(), comm.rank(), 3);
       for (Range block : store.blocks())
         if (mine.contains(block))
@@ -143,9 +149,10 @@ TEST_P(Strategies, AFailureOfTheCommunicationSurfaces) {
                            ParameterStore store;
                            add_blocks(store, {comm.rank() ? 100 : 1000});  // the ranks disagree about the model
                            auto sync = make_grad_sync({GetParam(), 25}, store, comm);
-                           sync->begin({}, true);
+                           test::SyncedStep synced(*sync);
+                           synced.begin(true);
                            report_all(store, *sync);
-                           sync->finish();
+                           synced.finish();
                          }),
                Error);
 }
@@ -157,59 +164,6 @@ TEST(MakeGradSync, RefusesWhatItDoesNotKnow) {
   EXPECT_THROW(make_grad_sync({"zero9", 25}, store, comm), Error);
   EXPECT_THROW(make_grad_sync({"ddp", 0}, store, comm), Error);
   EXPECT_THROW(make_grad_sync({"ddp", std::nan("")}, store, comm), Error);
-}
-
-template <class T>
-StepTail summed(const std::vector<StepTail>& tails) {
-  std::vector<T> sum(ParameterStore::kTailSlot), slot(sum.size());
-  auto tensor = [](std::vector<T>& v) { return Tensor{v.data(), {int64_t(v.size())}, dtype_of<T>, Device::cpu()}; };
-  for (const StepTail& tail : tails) {
-    write_tail(tail, tensor(slot));
-    for (size_t i = 0; i < sum.size(); ++i) sum[i] += slot[i];
-  }
-  return read_tail(tensor(sum));
-}
-
-TEST(StepTail, SumsOverManyRanksAreExact) {
-  std::vector<StepTail> tails;
-  StepTail expected;
-  for (int r = 0; r < kTailMaxRanks; ++r) {
-    // Losses on a grid of 2^-20, so that the double sum beside them is exact too; of both signs, with all digits in
-    // use.
-    StepTail tail{double((r * 7919LL) % (1 << 30) - (1 << 29)) / (1 << 20), 2047 + r * 65537LL, r % 3, r % 2,
-                  r % 5 == 0};
-    expected.loss_sum += tail.loss_sum;
-    expected.terms += tail.terms, expected.quarantined += tail.quarantined;
-    expected.stop += tail.stop, expected.nonfinite += tail.nonfinite;
-    tails.push_back(tail);
-  }
-  for (const StepTail& found : {summed<float>(tails), summed<double>(tails)}) {
-    EXPECT_EQ(found.loss_sum, expected.loss_sum);
-    EXPECT_EQ(found.terms, expected.terms);
-    EXPECT_EQ(found.quarantined, expected.quarantined);
-    EXPECT_EQ(found.stop, expected.stop);
-    EXPECT_EQ(found.nonfinite, expected.nonfinite);
-  }
-}
-
-TEST(StepTail, KeepsEveryBitOfALoss) {
-  for (double loss :
-       {0.0, 1.0 / 3, -1.0 / 3, 6.9077552789821368, 0x1p-60, 123456789.12345679, 0x1p50 - 0.125, -(0x1p50 - 0.125)})
-    EXPECT_EQ(summed<float>({{loss}}).loss_sum, loss);
-}
-
-TEST(StepTail, ALossThatIsNotFiniteIsAFlagAndNotANumber) {
-  const double nan = std::nan(""), infinite = std::numeric_limits<double>::infinity();
-  StepTail found = summed<float>({{nan, 8}, {2.5, 8}, {-infinite, 8}, {0x1p50, 8}});
-  EXPECT_EQ(found.nonfinite, 3);
-  EXPECT_EQ(found.loss_sum, 2.5);
-  EXPECT_EQ(found.terms, 32);
-}
-
-TEST(StepTail, LossesAreSummedInDouble) {
-  std::vector<float> losses(1 << 20, 0.1f);
-  Tensor tensor{losses.data(), {int64_t(losses.size())}, DType::f32, Device::cpu()};
-  EXPECT_EQ(sum_losses(tensor), double(0.1f) * (1 << 20));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "core/nn/post_norm_layers.hpp"
 #include "core/nn/recomputed.hpp"
 #include "core/ops/workspace.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct::nn {
 namespace {
@@ -128,7 +129,7 @@ struct Rig {
     Ctx& ctx = work.ctx;
     Arena::Mark mark = ctx.arena.mark();
     work.packed.values_changed();
-    store.zero_gradients();
+    store.zero_gradients(test::host_stream());
     ops::fill(ctx, s.dy, 1), ops::copy(ctx, d, weights);
     const auto in = K::inputs(s);
     const CrossLayer::OtherGrad other{s.dy, setup.accumulate};
@@ -313,7 +314,7 @@ TEST(Pooler, IsTanhOfALinearAndItsGradientsAreSlopes) {
   std::optional<Pooler> pooler;
   store.block("pooler", [&] { pooler.emplace(store, "p.", 4, 3, 0.5f); });
   store.materialize(Device::cpu(), DType::f64, true);
-  store.initialize(1), store.zero_gradients();
+  store.initialize(1), store.zero_gradients(test::host_stream());
   Workspace work(Device::cpu(), 1 << 20, DType::f64);
   Tensor x = work.arena.keep({2, 4}, DType::f64), dx = work.arena.keep({2, 4}, DType::f64);
   Tensor out = work.arena.keep({2, 3}, DType::f64), dy = work.arena.keep({2, 3}, DType::f64);

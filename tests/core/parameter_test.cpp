@@ -6,6 +6,7 @@
 #include <map>
 
 #include "tests/support/messages.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -134,7 +135,7 @@ TEST(ParameterStore, GradientsHaveTheirDtypeOrDoNotExist) {
     s.store.materialize(Device::cpu(), dtype, true);
     EXPECT_EQ(s.store.grads().dtype, grads);
     std::memset(s.store.grads().data, 1, size_t(s.store.grads().bytes()));
-    s.store.zero_gradients();
+    s.store.zero_gradients(test::host_stream());
     for (int64_t i = 0; i < s.store.grads().bytes(); ++i) ASSERT_EQ(static_cast<char*>(s.store.grads().data)[i], 0);
   }
   Small frozen;
@@ -154,7 +155,7 @@ TEST(ParameterStore, MemoryComesFromTheAllocatorAndMetaNeedsNone) {
   Small meta;
   meta.store.materialize(Device::meta(), DType::f32, true);
   meta.store.initialize(1);  // touches nothing
-  meta.store.zero_gradients();
+  meta.store.zero_gradients(test::host_stream());
   EXPECT_TRUE(meta.store.find("b.weight").value.device.is_meta());
 }
 

@@ -21,6 +21,12 @@ using Floats = std::vector<float>;
 
 Tensor view(Floats& v) { return {v.data(), {int64_t(v.size())}, DType::f32, Device::cpu()}; }
 
+// A few fp64 numbers as ops take them.
+struct Numbers : std::vector<double> {
+  using std::vector<double>::vector;
+  Tensor tensor() { return {data(), {int64_t(size())}, DType::f64, Device::cpu()}; }
+};
+
 class TorchAdamW : public testing::Test {
  protected:
   // Twenty steps from torch's start; gradients come multiplied by `factor` and are scaled back in the op.
@@ -28,22 +34,27 @@ class TorchAdamW : public testing::Test {
     auto settings = golden["settings"];
     auto gradients = golden["gradients"].get<std::vector<Floats>>();
     auto rates = golden["learning_rates"].get<std::vector<double>>();
+    double beta1 = settings["betas"][0], beta2 = settings["betas"][1];
     value = golden["before"].get<Floats>();
     m.assign(value.size(), 0), v.assign(value.size(), 0);
     for (size_t step = 0; step < rates.size(); ++step) {
       for (float& g : gradients[step]) g = float(g * factor);
+      Numbers scalars{rates[step],
+                      1 - std::pow(beta1, double(step + 1)),
+                      std::sqrt(1 - std::pow(beta2, double(step + 1))),
+                      0,
+                      1 / factor,
+                      0};
       ops::adamw(ctx, {.value = view(value),
                        .master = view(value),
                        .m = view(m),
                        .v = view(v),
                        .grad = view(gradients[step]),
-                       .learning_rate = rates[step],
-                       .beta1 = settings["betas"][0],
-                       .beta2 = settings["betas"][1],
+                       .scalars = scalars.tensor(),
+                       .beta1 = beta1,
+                       .beta2 = beta2,
                        .eps = settings["eps"],
-                       .weight_decay = settings["weight_decay"],
-                       .t = int64_t(step) + 1,
-                       .grad_scale = 1 / factor});
+                       .weight_decay = settings["weight_decay"]});
     }
   }
   void expect_near(const Floats& found, const char* key) {
@@ -72,18 +83,34 @@ TEST_F(TorchAdamW, GradientScaleIsAppliedFirst) {
   EXPECT_EQ(plain, value);
 }
 
-TEST(AdamW, RefusesStepZeroAndAForeignMaster) {
+TEST(AdamW, RefusesAForeignMasterAndAnotherLength) {
   TestCtx ctx(DType::f32);
   Floats a(4), b(4), c(4), d(4), e(4);
-  ops::AdamWArgs args{.value = view(a), .master = view(a), .m = view(b), .v = view(c), .grad = view(d)};
-  args.t = 0;
-  EXPECT_NE(message_of([&] { ops::adamw(ctx, args); }, Exit::crash).find("counted from 1"), std::string::npos);
-  args.t = 1, args.master = view(e);
+  Numbers scalars(ops::step_scalar::count);
+  ops::AdamWArgs args{
+      .value = view(a), .master = view(e), .m = view(b), .v = view(c), .grad = view(d), .scalars = scalars.tensor()};
   EXPECT_NE(message_of([&] { ops::adamw(ctx, args); }, Exit::crash).find("master"), std::string::npos);
   e.resize(3);
   args.master = view(a), args.grad = view(e);
   EXPECT_EQ(message_of([&] { ops::adamw(ctx, args); }, Exit::crash),
             "adamw: grad should be fp32 [4] on cpu, found fp32 [3] on cpu");
+}
+
+// The factor of the gradients after clipping to 1, of 8 loss terms.
+double clipped(double squared_norm, double nonfinite) {
+  TestCtx ctx(DType::f32);
+  Numbers scalars(ops::step_scalar::count), norm{squared_norm}, sums{1.5, 8, 0, 0, nonfinite};
+  scalars[ops::step_scalar::max_norm] = 1;
+  ops::clip(ctx, scalars.tensor(), norm.tensor(), sums.tensor());
+  return scalars[ops::step_scalar::grad_scale];
+}
+
+TEST(Clip, GivesNoFactorWhereTheNormOrALossIsNotFinite) {
+  EXPECT_DOUBLE_EQ(clipped(16, 0), 1.0 / 8);
+  EXPECT_DOUBLE_EQ(clipped(6400, 0), 1.0 / 8 / (10 + 1e-6));
+  EXPECT_TRUE(std::isnan(clipped(16, 1)));
+  EXPECT_TRUE(std::isnan(clipped(std::numeric_limits<double>::infinity(), 0)));
+  EXPECT_TRUE(std::isnan(clipped(std::nan(""), 0)));
 }
 
 double norm(Ctx& ctx, Tensor x) {

@@ -14,29 +14,6 @@ struct cublasLtMatmulPreferenceOpaque_t {
 };
 
 namespace emulation {
-namespace {
-
-// Algorithms differ in the order of their sums and in what they need. Workspace in bytes; it is scribbled over.
-struct Algorithm {
-  size_t workspace;
-  int splits;
-};
-constexpr Algorithm kAlgorithms[] = {{size_t(1) << 20, 2}, {0, 1}, {size_t(4) << 20, 4}};
-constexpr uint64_t kMagic = 0x656d756c61746564;
-
-struct Choice {  // what an algo's words mean
-  uint64_t magic, index, kind;
-  uint64_t alignment[4];
-  uint64_t unused;
-};
-static_assert(sizeof(Choice) == sizeof(cublasLtMatmulAlgo_t));
-
-template <class Field>
-cublasStatus_t assign(Field& field, const void* from, size_t bytes) {
-  if (!from || bytes != sizeof(Field)) return CUBLAS_STATUS_INVALID_VALUE;
-  std::memcpy(&field, from, bytes);
-  return CUBLAS_STATUS_SUCCESS;
-}
 
 bool shapes_fit(const Product& p) {
   auto rows = [](const cublasLtMatrixLayoutOpaque_t& l, int op) { return op == CUBLAS_OP_N ? l.rows : l.cols; };
@@ -92,6 +69,15 @@ uint64_t kind_of(const Product& p) {
          uint64_t(p.a_layout.type) << 24 | uint64_t(p.d_layout.type) << 32 | uint64_t(how.compute) << 40;
 }
 
+namespace {
+
+template <class Field>
+cublasStatus_t assign(Field& field, const void* from, size_t bytes) {
+  if (!from || bytes != sizeof(Field)) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memcpy(&field, from, bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
 // The alignment that the vector loads of an algorithm need: at most 16 bytes, less where columns start at odd places.
 uint64_t alignment_needed(const cublasLtMatrixLayoutOpaque_t& l, uint64_t promised) {
   uint64_t needed = std::min<uint64_t>(promised, 16), column = uint64_t(l.ld) * bytes_of(l.type);
@@ -103,7 +89,7 @@ void choose(const Product& p, const cublasLtMatmulPreferenceOpaque_t& preference
             cublasLtMatmulHeuristicResult_t* results, int* returned) {
   for (uint64_t i = 0; i < std::size(kAlgorithms) && *returned < requested; ++i) {
     if (kAlgorithms[i].workspace > preference.workspace) continue;
-    Choice choice{kMagic, i, kind_of(p), {}, 0};
+    Choice choice{kMagic, i, kind_of(p), {}, split_of(kAlgorithms[i])};
     const cublasLtMatrixLayoutOpaque_t* layouts[] = {&p.a_layout, &p.b_layout, &p.c_layout, &p.d_layout};
     for (int x = 0; x < 4; ++x) choice.alignment[x] = alignment_needed(*layouts[x], preference.alignment[x]);
     cublasLtMatmulHeuristicResult_t r{{}, kAlgorithms[i].workspace, CUBLAS_STATUS_SUCCESS, 1.0f, {}};
@@ -315,10 +301,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     p.alpha_value = *static_cast<const float*>(alpha), p.beta_value = *static_cast<const float*>(beta);
   if (!shapes_fit(p)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!is_supported(p)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  Choice choice{kMagic, 1, kind_of(p), {1, 1, 1, 1}, 0};  // without an algo: one that needs nothing
+  Choice choice{kMagic, 1, kind_of(p), {1, 1, 1, 1}, split_of(kAlgorithms[1])};  // without an algo: one that needs nothing
   if (algo) std::memcpy(&choice, algo, sizeof choice);
-  if (choice.magic != kMagic || choice.index >= std::size(kAlgorithms)) return CUBLAS_STATUS_INVALID_VALUE;
-  if (choice.kind != kind_of(p)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (auto status = check_choice(p, choice)) return status;
   if (auto s = check_pointers(p, choice, workspace, workspace_bytes)) return s;
   p.splits = kAlgorithms[choice.index].splits;
   size_t scribbled = kAlgorithms[choice.index].workspace;

@@ -46,4 +46,33 @@ struct Product {
 inline size_t bytes_of(uint32_t type) { return type == CUDA_R_32F ? 4 : 2; }
 void compute(const Product&);
 
+bool shapes_fit(const Product&);
+bool is_supported(const Product&);
+uint64_t kind_of(const Product&);  // what algorithms and their later use must agree in
+
+// Algorithms differ in the order of their sums and in what they need. Workspace in bytes; it is scribbled over.
+struct Algorithm {
+  size_t workspace;
+  int splits;
+};
+constexpr Algorithm kAlgorithms[] = {{size_t(1) << 20, 2}, {0, 1}, {size_t(4) << 20, 4}};
+constexpr uint64_t kMagic = 0x656d756c61746564;
+constexpr uint64_t kTypesOfKind = ~uint64_t(0xffffff);  // all that is known of an algorithm made by its id
+
+struct Split {
+  int32_t parts;
+  uint32_t reduction;
+};
+inline Split split_of(const Algorithm& a) {
+  return {a.splits, uint32_t(a.splits > 1 ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE)};
+}
+
+struct Choice {  // what an algo's words mean
+  uint64_t magic, index, kind;
+  uint64_t alignment[4];
+  Split split;
+};
+static_assert(sizeof(Choice) == sizeof(cublasLtMatmulAlgo_t));
+cublasStatus_t check_choice(const Product&, const Choice&);
+
 }  // namespace emulation

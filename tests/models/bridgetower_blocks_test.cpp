@@ -8,6 +8,7 @@
 #include <set>
 
 #include "tests/models/bridgetower_rig.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -159,7 +160,7 @@ TEST(BridgeTowerBlocks, BackwardStopsAtTheLowestTrainedBlock) {
     BridgeTowerRig rig(small_bridgetower(), parts, DType::f32);
     rig.train(Pass::itm);
     std::vector<float> want(data<float>(rig.grads()), data<float>(rig.grads()) + rig.grads().numel());
-    rig.model.parameters().zero_gradients();
+    rig.model.parameters().zero_gradients(test::host_stream());
 
     auto scope = rig.work.arena.scope("step");
     BridgeTower::SavedPtr saved = rig.model.new_saved();

@@ -9,13 +9,14 @@
 
 #include "core/base/files.hpp"
 #include "core/optim/adamw.hpp"
-#include "core/optim/clip.hpp"
 #include "core/optim/schedule.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_layout.hpp"
 #include "models/hf_weights.hpp"
 #include "tests/models/bridgetower_rig.hpp"
+#include "tests/support/one_update.hpp"
 #include "tests/support/source_path.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -68,7 +69,7 @@ struct Golden {
   // The mean loss; the gradients are those of the sum over `terms`.
   double train(Pass pass, int64_t i) {
     test::RecordingSink sink(model->parameters());
-    model->parameters().zero_gradients();
+    model->parameters().zero_gradients(test::host_stream());
     test::run_pass(work->ctx, *model, pass, batch(pass, i), sink);
     terms = double(sink.terms);
     return sink.loss / terms;
@@ -189,17 +190,13 @@ TEST_P(BridgeTowerGolden, StepsAreThoseOfTransformers) {
   }
   AdamW optimizer(store, store.range(), {.weight_decay = t["weight_decay"]});
   Schedule schedule{"linear", t["warmup"], t["steps"]};
-  Ctx& ctx = golden.work->ctx;
-  Buffer norm(Device::cpu(), 8);
   for (int64_t s = 0; s < schedule.total_steps; ++s) {
     double loss = golden.train(pass, s), want_loss = expected["losses"][size_t(s)];
-    ops::squared_norm(ctx, norm.view(0, {1}, DType::f64), store.grads(store.range()));
-    Clipped clipped = clip(*data<double>(norm.view(0, {1}, DType::f64)), golden.terms, t["clip_norm"]);
     double want_norm = expected["grad_norms"][size_t(s)];
+    double norm = test::one_update(golden.work->ctx, optimizer, store, double(t["lr"]) * schedule.factor(s),
+                                   t["clip_norm"], golden.terms);
     EXPECT_NEAR(loss, want_loss, 1e-4 * want_loss) << "step " << s;
-    EXPECT_NEAR(clipped.norm, want_norm, 1e-4 * want_norm) << "step " << s;
-    optimizer.step(ctx, double(t["lr"]) * schedule.factor(s), clipped.scale);
-    golden.work->packed.values_changed();
+    EXPECT_NEAR(norm, want_norm, 1e-4 * want_norm) << "step " << s;
   }
 }
 

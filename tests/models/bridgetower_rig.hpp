@@ -9,6 +9,7 @@
 #include "core/ops/workspace.hpp"
 #include "models/bridgetower.hpp"
 #include "tests/support/recording_sink.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct::test {
 
@@ -144,7 +145,7 @@ struct BridgeTowerRig {
     return sink->loss;
   }
   double train(Pass pass) {
-    model.parameters().zero_gradients();
+    model.parameters().zero_gradients(host_stream());
     return run(pass);
   }
   double loss(Pass pass) {  // of an fp64 model

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "tests/models/bridgetower_rig.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -65,7 +66,7 @@ TEST(BridgeTower, PassesAccumulate) {
     rig.train(pass);
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += data<double>(rig.grads())[i];
   }
-  rig.model.parameters().zero_gradients();
+  rig.model.parameters().zero_gradients(test::host_stream());
   for (Pass pass : test::kPasses) rig.run(pass);
   for (size_t i = 0; i < sum.size(); ++i)
     ASSERT_NEAR(sum[i], data<double>(rig.grads())[i], 1e-12 * (1 + std::abs(sum[i])));

@@ -9,14 +9,15 @@
 #include "core/base/files.hpp"
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
-#include "core/optim/clip.hpp"
 #include "core/optim/schedule.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_layout.hpp"
 #include "models/hf_weights.hpp"
 #include "models/vit_classifier.hpp"
+#include "tests/support/one_update.hpp"
 #include "tests/support/recording_sink.hpp"
 #include "tests/support/source_path.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -63,7 +64,7 @@ struct Golden {
   }
   double train(int64_t i) {
     test::RecordingSink sink(model->parameters());
-    model->parameters().zero_gradients();
+    model->parameters().zero_gradients(test::host_stream());
     model->train(work.ctx, batch(i), sink);
     return sink.loss / double(batch_size);
   }
@@ -141,15 +142,12 @@ TEST_P(VitGolden, TwentyStepsAreThoseOfTransformers) {
                   {.beta1 = t["beta1"], .beta2 = t["beta2"], .eps = t["epsilon"], .weight_decay = t["weight_decay"]});
   int64_t steps = t["steps"], batches = golden.data.get("images").shape[0];
   Schedule schedule{t["schedule"], t["warmup"], steps};
-  Buffer norm(Device::cpu(), 8);
   for (int64_t s = 0; s < steps; ++s) {
     double loss = golden.train(s % batches), want_loss = t["losses"][size_t(s)], want_norm = t["grad_norms"][size_t(s)];
-    ops::squared_norm(golden.work.ctx, norm.view(0, {1}, DType::f64), store.grads(store.range()));
-    Clipped clipped = clip(*data<double>(norm.view(0, {1}, DType::f64)), double(golden.batch_size), t["clip_norm"]);
+    double norm = test::one_update(golden.work.ctx, optimizer, store, double(t["lr"]) * schedule.factor(s),
+                                   t["clip_norm"], double(golden.batch_size));
     EXPECT_NEAR(loss, want_loss, 1e-5 * want_loss) << "step " << s;
-    EXPECT_NEAR(clipped.norm, want_norm, 1e-4 * want_norm) << "step " << s;
-    optimizer.step(golden.work.ctx, double(t["lr"]) * schedule.factor(s), clipped.scale);
-    golden.work.packed.values_changed();
+    EXPECT_NEAR(norm, want_norm, 1e-4 * want_norm) << "step " << s;
   }
   golden.expect_logits(golden.batch(0).pixels, "trained_logits");
 }

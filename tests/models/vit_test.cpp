@@ -11,6 +11,7 @@
 #include "core/ops/workspace.hpp"
 #include "models/vit_classifier.hpp"
 #include "tests/support/recording_sink.hpp"
+#include "tests/support/test_ctx.hpp"
 
 namespace viaduct {
 namespace {
@@ -48,7 +49,7 @@ struct Rig {
   }
   double train() {
     sink = std::make_unique<test::RecordingSink>(model.parameters());
-    model.parameters().zero_gradients();
+    model.parameters().zero_gradients(test::host_stream());
     model.train(work.ctx, batch, *sink);
     return sink->loss;
   }

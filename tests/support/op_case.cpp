@@ -1,5 +1,6 @@
 #include "tests/support/op_case.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -38,6 +39,9 @@ Fill constant(double c) {
 }
 Fill below(int64_t n) {
   return [=](RandomSequence& random, int64_t) { return double(random.below(uint64_t(n))); };
+}
+Fill listed(std::vector<double> values) {
+  return [values = std::move(values)](RandomSequence&, int64_t i) { return values.at(size_t(i)); };
 }
 
 DType Operand::dtype(DType under_test) const {
@@ -88,25 +92,49 @@ std::string dims(Shape s) {
   return text;
 }
 
-OperandMemory::OperandMemory(const OpCase& c, DType dtype, int64_t misalign, uint64_t seed)
-    : under_test_(dtype), misalign_(misalign), seed_(seed) {
+OperandMemory::OperandMemory(const OpCase& c, DType dtype, Device device, int64_t misalign, uint64_t seed)
+    : under_test_(dtype), device_(device), misalign_(misalign), seed_(seed) {
   for (const Operand& o : c.operands) add(o);
 }
 
 void OperandMemory::add(const Operand& o) {
   DType dtype = o.dtype(under_test_);
   int64_t bytes = o.shape.numel() * size_of(dtype), offset = kGuard + misalign_ * size_of(dtype);
-  Piece piece{o, Buffer(Device::cpu(), offset + bytes + kGuard), offset};
-  std::memset(piece.memory.data(), 0xff, size_t(piece.memory.bytes()));
-  Tensor t = piece.memory.view(offset, o.shape, dtype);
+  Buffer filled(Device::cpu(), offset + bytes + kGuard);
+  std::memset(filled.data(), 0xff, size_t(filled.bytes()));
+  Tensor t = filled.view(offset, o.shape, dtype);
   RandomSequence random(seed_, Draw::init, uint32_t(pieces_.size()));
   constexpr int64_t kDistinct = 1 << 18;  // elements of a large operand repeat: drawing is slow
   with_element(dtype, [&]<class T>() {
     T* to = static_cast<T*>(t.data);
     for (int64_t i = 0; i < t.numel(); ++i) to[i] = i < kDistinct ? T(o.fill(random, i)) : to[i - kDistinct];
   });
-  tensors_.set(o.name, t);
-  pieces_.push_back(std::move(piece));
+  if (device_ != Device::cpu()) {
+    Buffer there(device_, filled.bytes());
+    Stream stream(device_);
+    transfer(there.view(0, {there.bytes()}, DType::u8), filled.view(0, {filled.bytes()}, DType::u8), stream);
+    stream.synchronize();
+    filled = std::move(there);
+  }
+  tensors_.set(o.name, filled.view(offset, o.shape, dtype));
+  pieces_.push_back({o, std::move(filled), offset});
+}
+
+std::vector<uint8_t> OperandMemory::Piece::bytes() const {
+  std::vector<uint8_t> all(size_t(memory.bytes()));
+  Stream stream(memory.device());
+  transfer({all.data(), {memory.bytes()}, DType::u8, Device::cpu()}, memory.view(0, {memory.bytes()}, DType::u8),
+           stream);
+  stream.synchronize();
+  return all;
+}
+
+std::vector<std::byte> OperandMemory::bytes(const std::string& name) const {
+  auto piece = std::find_if(pieces_.begin(), pieces_.end(), [&](const Piece& p) { return p.operand.name == name; });
+  expect(piece != pieces_.end(), "an operand of the case");
+  const std::vector<uint8_t> all = piece->bytes();
+  auto* from = reinterpret_cast<const std::byte*>(all.data()) + piece->offset;
+  return {from, from + tensors_[name].bytes()};
 }
 
 template <class R>
@@ -114,9 +142,10 @@ Values<R> OperandMemory::values() const {
   Values<R> values(under_test_);
   for (const Piece& p : pieces_) {
     const Tensor& t = tensors_[p.operand.name];
+    const std::vector<std::byte> all = bytes(p.operand.name);
     std::vector<R> v(size_t(t.numel()));
     with_element(t.dtype, [&]<class T>() {
-      for (size_t i = 0; i < v.size(); ++i) v[i] = R(static_cast<const T*>(t.data)[i]);
+      for (size_t i = 0; i < v.size(); ++i) v[i] = R(reinterpret_cast<const T*>(all.data())[i]);
     });
     values.set(p.operand.name, std::move(v));
   }
@@ -129,19 +158,19 @@ template Values<long double> OperandMemory::values() const;
 std::string OperandMemory::damaged_guards() const {
   std::string names;
   for (const Piece& p : pieces_) {
-    auto* bytes = static_cast<const uint8_t*>(p.memory.data());
+    const std::vector<uint8_t> all = p.bytes();
     int64_t end = p.offset + tensors_[p.operand.name].bytes();
     bool whole = true;
-    for (int64_t i = 0; i < p.memory.bytes(); ++i)
-      if (i < p.offset || i >= end) whole &= bytes[i] == 0xff;
+    for (int64_t i = 0; i < int64_t(all.size()); ++i)
+      if (i < p.offset || i >= end) whole &= all[size_t(i)] == 0xff;
     if (!whole) names += (names.empty() ? "" : ", ") + p.operand.name;
   }
   return names;
 }
 
-Tensors meta_tensors(const OpCase& c, DType dtype) {
+Tensors meta_tensors(const OpCase& c, DType dtype, Device::Kind planned) {
   Tensors tensors;
-  for (const Operand& o : c.operands) tensors.set(o.name, {nullptr, o.shape, o.dtype(dtype), Device::meta()});
+  for (const Operand& o : c.operands) tensors.set(o.name, {nullptr, o.shape, o.dtype(dtype), Device::meta(planned)});
   return tensors;
 }
 

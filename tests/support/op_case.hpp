@@ -18,6 +18,7 @@ using Fill = std::function<double(RandomSequence&, int64_t i)>;
 Fill normal(double mean = 0, double stddev = 1);
 Fill constant(double);
 Fill below(int64_t n);  // integers in [0, n)
+Fill listed(std::vector<double>);
 
 struct Operand {
   enum class Role { in, out, inout } role = Role::in;
@@ -117,13 +118,14 @@ struct AddCases {
 };
 std::string dims(Shape);  // "8x197x768"
 
-// Memory for the operands of a case, filled. Every operand stands `misalign` elements off a 64-byte boundary between
-// two guards whose bytes read as NaN, so that a write beside it is seen and a read beside it spoils the result.
+// Memory for the operands of a case on a device, filled. Every operand stands `misalign` elements off a 64-byte boundary
+// between two guards whose bytes read as NaN, so that a write beside it is seen and a read beside it spoils the result.
 class OperandMemory {
  public:
-  OperandMemory(const OpCase&, DType, int64_t misalign = 0, uint64_t seed = 1);
+  OperandMemory(const OpCase&, DType, Device = Device::cpu(), int64_t misalign = 0, uint64_t seed = 1);
   void add(const Operand&);  // beyond those of the case
   const Tensors& tensors() const { return tensors_; }
+  std::vector<std::byte> bytes(const std::string& name) const;  // of the operand, as they are now
   template <class R>
   Values<R> values() const;
   std::string damaged_guards() const;  // names of the operands, or nothing
@@ -134,13 +136,15 @@ class OperandMemory {
     Operand operand;
     Buffer memory;
     int64_t offset;
+    std::vector<uint8_t> bytes() const;  // with the guards
   };
   DType under_test_;
+  Device device_;
   int64_t misalign_;
   uint64_t seed_;
   std::vector<Piece> pieces_;
   Tensors tensors_;
 };
-Tensors meta_tensors(const OpCase&, DType);
+Tensors meta_tensors(const OpCase&, DType, Device::Kind planned = Device::Kind::cpu);
 
 }  // namespace viaduct::test

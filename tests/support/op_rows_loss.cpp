@@ -74,10 +74,12 @@ const AddCases rows{{
     cross_entropy(7, 10, 0, true),
     cross_entropy(7, 1003, 300, true),
     cross_entropy(40, 2, 0, true),
+    cross_entropy(4, 9005, 100, true),
     cross_entropy(5, 37, 0, false),
     cross_entropy(7, 10, 0, true, 0.3),
     softmax(7, 37),
     softmax(3, 1000),
+    softmax(2, 4100),
     measured(cross_entropy(64, 1000, 0, true)),
     measured(cross_entropy(256, 50265, 0, true)),
 }};

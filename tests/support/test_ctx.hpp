@@ -10,4 +10,10 @@ struct TestCtx : Workspace {
   operator Ctx&() { return ctx; }
 };
 
+// For what wants a stream and works in host memory.
+inline Stream& host_stream() {
+  static Stream stream(Device::cpu());
+  return stream;
+}
+
 }  // namespace viaduct::test

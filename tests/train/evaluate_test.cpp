@@ -56,8 +56,9 @@ TEST(Evaluate, WaitingForSlowerRanksIsNoStall) {
   clock.enter(Phase::eval);
   CountingTask task;
   WatchedComm comm(clock);
+  BatchUpload upload(Device::cpu(), {});
   Loader loader(std::make_shared<OneSample>(), {.pass = Pass::evaluation, .rank = 1, .ranks = 2});  // has no sample
-  EXPECT_EQ(evaluate(task, work, loader, comm).at("eval_loss"), 1);
+  EXPECT_EQ(evaluate(task, work, upload, loader, comm).at("eval_loss"), 1);
   ASSERT_FALSE(comm.phases.empty());
   for (Phase phase : comm.phases) EXPECT_EQ(phase, Phase::eval);
 }

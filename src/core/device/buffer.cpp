@@ -5,11 +5,21 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/device/cuda/runtime.hpp"
+
 namespace viaduct {
 
 Buffer::Buffer(Device device, int64_t bytes) : bytes_(bytes), device_(device) {
   if (bytes == 0) return;
-  expect(device.kind != Device::Kind::cuda, "this build has no cuda device");
+  if (device.is_cuda()) {
+    if constexpr (cuda::kBuilt) {
+      data_ = cuda::allocate(device.index, bytes);
+      release_ = [p = data_] { cuda::release(p); };
+      return;
+    } else {
+      cuda::fail_not_built();
+    }
+  }
   // On meta the addresses are reserved but not readable: views have an identity, and a use of their contents is a
   // fault.
   int access = device.is_meta() ? PROT_NONE : PROT_READ | PROT_WRITE;

@@ -1,4 +1,4 @@
-// Owning memory on a device. Move-only; zero-filled on the CPU. On Device::meta it has addresses and no memory.
+// Owning memory on a device. Move-only; zero-filled. On Device::meta it has addresses and no memory.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -31,8 +31,8 @@ class Buffer {
 
  private:
   void swap(Buffer& o) noexcept {
-    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_), std::swap(device_.kind, o.device_.kind);
-    std::swap(device_.index, o.device_.index), std::swap(release_, o.release_);
+    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_), std::swap(release_, o.release_);
+    device_ = std::exchange(o.device_, device_);  // nvcc 13 finds no std::swap for it
   }
   void* data_ = nullptr;
   int64_t bytes_ = 0;

@@ -7,9 +7,10 @@ namespace viaduct {
 
 class Stream {
  public:
-  explicit Stream(Device device) : device_(device) {}
+  explicit Stream(Device);
   Stream(const Stream&) = delete;
-  void synchronize() {}
+  ~Stream();
+  void synchronize();
   Device device() const { return device_; }
   void* native() const { return native_; }  // the cudaStream_t of a cuda device
 
@@ -17,5 +18,10 @@ class Stream {
   Device device_;
   void* native_ = nullptr;
 };
+
+// to = from, elements of one dtype and number, between any two devices, in the stream's order: memory of the host must
+// stay as it is until the stream has been synchronised.
+void transfer(Tensor to, Tensor from, Stream&);
+void fill_zero(Tensor, Stream&);
 
 }  // namespace viaduct

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "core/base/philox.hpp"
+#include "core/device/host_copy.hpp"
 
 namespace viaduct {
 
@@ -87,8 +87,10 @@ void ParameterStore::initialize(Parameter& p, uint64_t seed) {
   for (char c : p.name) key = (key ^ uint8_t(c)) * 0x100000001b3ull;  // FNV-1a of the name
   const Init init = p.options.init;
   int64_t n = p.value.numel();
+  Stream stream(p.value.device);
+  HostCopy values(p.value, stream, HostCopy::Fetch::no);
   dispatch(p.value.dtype, [&]<class T>() {
-    T* v = data<T>(p.value);
+    T* v = data<T>(values.tensor());
 #pragma omp parallel for
     for (int64_t begin = 0; begin < n; begin += kBlock) {
       Normal normal(RandomSequence(key, Draw::init, uint32_t(begin / kBlock)), init.scale);
@@ -97,6 +99,7 @@ void ParameterStore::initialize(Parameter& p, uint64_t seed) {
             init.kind == Init::Kind::normal ? T(normal.next()) : T(init.kind == Init::Kind::constant ? init.scale : 0);
     }
   });
+  values.store();
 }
 
 void ParameterStore::open(Range block, GradSink& sink) {
@@ -106,8 +109,8 @@ void ParameterStore::open(Range block, GradSink& sink) {
       p.grad = storage.slice(p.range.begin - block.begin, p.range.end - block.begin).reshape(p.shape);
 }
 
-void ParameterStore::zero_gradients() {
-  if (trainable() && !grads_.device.is_meta()) std::memset(grads_.data, 0, size_t(grads_.bytes()));
+void ParameterStore::zero_gradients(Stream& stream) {
+  if (trainable()) fill_zero(grads_, stream);
 }
 
 Parameter& ParameterStore::find(const std::string& name) {

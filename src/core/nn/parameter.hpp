@@ -1,6 +1,6 @@
 // Parameters live in two flat buffers, values and gradients, in the order of the forward pass. Buckets, shards,
 // clipping, the optimizer, checkpoints and broadcasts are all ranges of them. The gradient buffer begins with kTailSlot
-// elements for the step tail (comm/step_tail.hpp), beside the range whose gradient is ready last, so that it travels
+// elements for the step tail (ops/step_tail.hpp), beside the range whose gradient is ready last, so that it travels
 // with the last bucket.
 //
 // What is frozen (a tower that is not trained, a part that no loss reaches) has values in a buffer of its own and
@@ -14,6 +14,7 @@
 #include "core/base/range.hpp"
 #include "core/device/buffer.hpp"
 #include "core/nn/grad_sink.hpp"
+#include "core/ops/step_tail.hpp"
 
 namespace viaduct {
 
@@ -42,12 +43,12 @@ struct Parameter {
   bool frozen() const;
 };
 
-// fp32 values of a part of a store, on the host: element 0 is element range.begin of the store.
+// fp32 values of a part of a store, on any device: element 0 is element range.begin of the store.
 struct ValuePart {
   Range range;
   Tensor values;
 };
-// The values of `p` in the part that holds it; an error of ours when none does.
+// The values of `p` in the part that holds it, which lies on the host; an error of ours when none does.
 float* values_of(const std::vector<ValuePart>&, const Parameter& p);
 
 // fp32 values of a parameter, wherever they lie; they stay until the next call.
@@ -55,7 +56,7 @@ using ValuesOf = std::function<const float*(const Parameter&)>;
 
 class ParameterStore {
  public:
-  static constexpr int64_t kTailSlot = 64;
+  static constexpr int64_t kTailSlot = ops::kTailSlot;
   static constexpr int64_t kAlignment = 64;                  // elements; every parameter starts on it
   static constexpr int64_t kFrozenBegin = int64_t(1) << 48;  // ranges of frozen parameters count from here
 
@@ -73,7 +74,7 @@ class ParameterStore {
 
   // Points the gradients of `block` at the storage that the sink opens for it.
   void open(Range block, GradSink& sink);
-  void zero_gradients();
+  void zero_gradients(Stream&);
 
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }

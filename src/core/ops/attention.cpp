@@ -1,6 +1,7 @@
 #include "core/ops/attention.hpp"
 
 #include "core/ops/cpu/attention.hpp"
+#include "core/ops/cuda/attention.hpp"
 #include "core/ops/dispatch.hpp"
 #include "core/ops/operand_check.hpp"
 
@@ -36,8 +37,12 @@ void attention(Ctx& ctx, Tensor out, Tensor lse, const AttentionArgs& args) {
   check("out", out, out_shape(args), args.q.rows.dtype);
   if (lse) check("lse", lse, lse_shape(args), stat_dtype(args.q.rows.dtype));
   auto scope = ctx.arena.scope("attention");
-  Tensor scratch = ctx.arena.temp(cpu::attention_scratch(args), stat_dtype(out.dtype));
-  run_on_device(ctx, [&] { cpu::attention(ctx, out, lse, scratch, args); });
+  Shape working = of_backend(
+      ctx, [&] { return cpu::attention_scratch(args); }, [&] { return cuda::attention_scratch(args); });
+  Tensor scratch = ctx.arena.temp(working, stat_dtype(out.dtype));
+  run_on_device(
+      ctx, [&] { cpu::attention(ctx, out, lse, scratch, args); },
+      [&] { cuda::attention(ctx, out, lse, scratch, args); });
 }
 
 void attention_backward(Ctx& ctx, const AttentionGrads& grads, Tensor dout, Tensor out, Tensor lse,
@@ -51,8 +56,13 @@ void attention_backward(Ctx& ctx, const AttentionGrads& grads, Tensor dout, Tens
   check("out", out, out_shape(args), args.q.rows.dtype);
   check("lse", lse, lse_shape(args), stat_dtype(args.q.rows.dtype));
   auto scope = ctx.arena.scope("attention_backward");
-  Tensor scratch = ctx.arena.temp(cpu::attention_backward_scratch(args), stat_dtype(out.dtype));
-  run_on_device(ctx, [&] { cpu::attention_backward(ctx, grads, dout, out, lse, scratch, args); });
+  Shape working = of_backend(
+      ctx, [&] { return cpu::attention_backward_scratch(args); },
+      [&] { return cuda::attention_backward_scratch(args); });
+  Tensor scratch = ctx.arena.temp(working, stat_dtype(out.dtype));
+  run_on_device(
+      ctx, [&] { cpu::attention_backward(ctx, grads, dout, out, lse, scratch, args); },
+      [&] { cuda::attention_backward(ctx, grads, dout, out, lse, scratch, args); });
 }
 
 }  // namespace viaduct::ops

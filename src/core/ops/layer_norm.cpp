@@ -1,6 +1,7 @@
 #include "core/ops/layer_norm.hpp"
 
 #include "core/ops/cpu/layer_norm.hpp"
+#include "core/ops/cuda/layer_norm.hpp"
 #include "core/ops/dispatch.hpp"
 #include "core/ops/operand_check.hpp"
 
@@ -19,7 +20,9 @@ void layer_norm(Ctx& ctx, Tensor y, NormStats stats, Tensor x, Tensor gamma, Ten
   check("gamma", gamma, {x.shape.last()}, x.dtype);
   check("beta", beta, {x.shape.last()}, x.dtype);
   if (stats.mean) check_stats(check, stats, x);
-  run_on_device(ctx, [&] { cpu::layer_norm(y, stats, x, gamma, beta, eps); });
+  run_on_device(
+      ctx, [&] { cpu::layer_norm(y, stats, x, gamma, beta, eps); },
+      [&] { cuda::layer_norm(ctx, y, stats, x, gamma, beta, eps); });
 }
 
 void layer_norm_backward(Ctx& ctx, NormGrads grads, Tensor dy, Tensor x, NormStats stats, Tensor gamma) {
@@ -32,9 +35,14 @@ void layer_norm_backward(Ctx& ctx, NormGrads grads, Tensor dy, Tensor x, NormSta
   check.that(bool(grads.dgamma) == bool(grads.dbeta), "dgamma and dbeta come together", grads.dbeta);
   if (grads.dgamma) check("dgamma", grads.dgamma, {columns}, stat_dtype(x.dtype));
   if (grads.dbeta) check("dbeta", grads.dbeta, {columns}, stat_dtype(x.dtype));
+  int64_t rows = x.shape.rows();
+  int64_t chunks = of_backend(
+      ctx, [&] { return cpu::norm_chunks(rows); }, [&] { return cuda::norm_chunks(rows); });
   auto scope = ctx.arena.scope("layer_norm_backward");
-  Tensor partial = ctx.arena.temp({cpu::norm_chunks(x.shape.rows()), 2, columns}, stat_dtype(x.dtype));
-  run_on_device(ctx, [&] { cpu::layer_norm_backward(grads, partial, dy, x, stats, gamma); });
+  Tensor partial = ctx.arena.temp({chunks, 2, columns}, stat_dtype(x.dtype));
+  run_on_device(
+      ctx, [&] { cpu::layer_norm_backward(grads, partial, dy, x, stats, gamma); },
+      [&] { cuda::layer_norm_backward(ctx, grads, partial, dy, x, stats, gamma); });
 }
 
 }  // namespace viaduct::ops

@@ -1,6 +1,7 @@
 #include "core/ops/linear.hpp"
 
 #include "core/ops/cpu/linear.hpp"
+#include "core/ops/cuda/linear.hpp"
 #include "core/ops/dispatch.hpp"
 #include "core/ops/operand_check.hpp"
 
@@ -36,7 +37,8 @@ void linear(Ctx& ctx, Tensor y, Tensor x, Tensor weight, const LinearOptions& o)
   if (o.pre) check.same_size("pre", o.pre, y);
   if (o.residual) check.same_size("residual", o.residual, y);
   check.that(!o.residual || (o.activation == Activation::none && !o.pre), "an activation goes without a residual", y);
-  run_or_plan(ctx, [&] { cpu::linear(ctx, y, x, weight, o); });
+  run_or_plan(
+      ctx, [&] { cpu::linear(ctx, y, x, weight, o); }, [&] { cuda::linear(ctx, y, x, weight, o); });
 }
 
 void linear_input_grad(Ctx& ctx, Tensor dx, Tensor dy, Tensor weight, const LinearInputGradOptions& o) {
@@ -48,7 +50,9 @@ void linear_input_grad(Ctx& ctx, Tensor dx, Tensor dy, Tensor weight, const Line
   check.that(activated == bool(o.pre), "an activation and its input come together", o.pre);
   if (activated) check.same_size("pre", o.pre, dx);
   check.that(!o.accumulate || !activated, "an activation goes with dx =, not dx +=", dx);
-  run_or_plan(ctx, [&] { cpu::linear_input_grad(ctx, dx, dy, weight, o); });
+  run_or_plan(
+      ctx, [&] { cpu::linear_input_grad(ctx, dx, dy, weight, o); },
+      [&] { cuda::linear_input_grad(ctx, dx, dy, weight, o); });
 }
 
 void linear_weight_grad(Ctx& ctx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x) {
@@ -59,7 +63,9 @@ void linear_weight_grad(Ctx& ctx, Tensor dweight, Tensor dbias, Tensor dy, Tenso
   check.that(dy.shape.rows() == x.shape.rows(), "dy and x have the same rows", dy);
   check("dweight", dweight, {out, in}, stat_dtype(x.dtype));
   if (dbias) check("dbias", dbias, {out}, stat_dtype(x.dtype));
-  run_or_plan(ctx, [&] { cpu::linear_weight_grad(ctx, dweight, dbias, dy, x); });
+  run_or_plan(
+      ctx, [&] { cpu::linear_weight_grad(ctx, dweight, dbias, dy, x); },
+      [&] { cuda::linear_weight_grad(ctx, dweight, dbias, dy, x); });
 }
 
 }  // namespace viaduct::ops

@@ -1,6 +1,7 @@
 #include "core/ops/loss.hpp"
 
 #include "core/ops/cpu/loss.hpp"
+#include "core/ops/cuda/loss.hpp"
 #include "core/ops/dispatch.hpp"
 #include "core/ops/operand_check.hpp"
 
@@ -12,14 +13,17 @@ void cross_entropy(Ctx& ctx, Tensor losses, Tensor dlogits, Tensor logits, Tenso
   check("losses", losses, {logits.shape[0]}, stat_dtype(logits.dtype));
   check("labels", labels, {logits.shape[0]}, DType::i32);
   if (dlogits) check("dlogits", dlogits, logits.shape, logits.dtype);
-  run_on_device(ctx, [&] { cpu::cross_entropy(losses, dlogits, logits, labels, weight); });
+  run_on_device(
+      ctx, [&] { cpu::cross_entropy(losses, dlogits, logits, labels, weight); },
+      [&] { cuda::cross_entropy(ctx, losses, dlogits, logits, labels, weight); });
 }
 
 void softmax(Ctx& ctx, Tensor probabilities, Tensor logits) {
   OperandCheck check{ctx, "softmax"};
   check.that(logits.shape.rank == 2 && logits.shape[1] > 0, "logits are [B, C]", logits);
   check("probabilities", probabilities, logits.shape, stat_dtype(logits.dtype));
-  run_on_device(ctx, [&] { cpu::softmax(probabilities, logits); });
+  run_on_device(
+      ctx, [&] { cpu::softmax(probabilities, logits); }, [&] { cuda::softmax(ctx, probabilities, logits); });
 }
 
 }  // namespace viaduct::ops

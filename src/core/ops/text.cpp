@@ -1,6 +1,7 @@
 #include "core/ops/text.hpp"
 
 #include "core/ops/cpu/text.hpp"
+#include "core/ops/cuda/text.hpp"
 #include "core/ops/dispatch.hpp"
 #include "core/ops/operand_check.hpp"
 
@@ -26,7 +27,8 @@ void embed_text(Ctx& ctx, Tensor y, Tensor ids, const TextTables& tables, int32_
   check_table(check, "words", tables.words, y.shape.last(), y.dtype);
   check_table(check, "positions", tables.positions, y.shape.last(), y.dtype);
   check_table(check, "types", tables.types, y.shape.last(), y.dtype);
-  run_on_device(ctx, [&] { cpu::embed_text(y, ids, tables, pad); });
+  run_on_device(
+      ctx, [&] { cpu::embed_text(y, ids, tables, pad); }, [&] { cuda::embed_text(ctx, y, ids, tables, pad); });
 }
 
 void embed_text_backward(Ctx& ctx, const TextTables& grads, Tensor dy, Tensor ids, int32_t pad) {
@@ -35,7 +37,12 @@ void embed_text_backward(Ctx& ctx, const TextTables& grads, Tensor dy, Tensor id
   for (auto [name, table] :
        {std::pair{"dwords", grads.words}, {"dpositions", grads.positions}, {"dtypes", grads.types}})
     if (table) check_table(check, name, table, dy.shape.last(), stat_dtype(dy.dtype));
-  run_on_device(ctx, [&] { cpu::embed_text_backward(grads, dy, ids, pad); });
+  run_or_plan(
+      ctx,
+      [&] {
+        if (!ctx.device().is_meta()) cpu::embed_text_backward(grads, dy, ids, pad);
+      },
+      [&] { cuda::embed_text_backward(ctx, grads, dy, ids, pad); });
 }
 
 }  // namespace viaduct::ops

@@ -2,8 +2,10 @@
 
 #include "core/base/range.hpp"
 #include "core/ops/cpu/update.hpp"
+#include "core/ops/cuda/update.hpp"
 #include "core/ops/dispatch.hpp"
 #include "core/ops/operand_check.hpp"
+#include "core/ops/step_tail.hpp"
 
 namespace viaduct::ops {
 
@@ -18,14 +20,25 @@ void squared_norm_chunks(Ctx& ctx, Tensor out, Tensor x) {
   OperandCheck check{ctx, "squared_norm_chunks"};
   check("out", out, {ceil_div(x.numel(), kNormChunk)}, DType::f64);
   check.that(x.dtype == DType::f32 || x.dtype == DType::f64, "x is fp32 or fp64", x);
-  run_on_device(ctx, [&] { cpu::squared_norm_chunks(out, x); });
+  run_on_device(
+      ctx, [&] { cpu::squared_norm_chunks(out, x); }, [&] { cuda::squared_norm_chunks(ctx, out, x); });
 }
 
 void sum_in_order(Ctx& ctx, Tensor out, Tensor sums) {
   OperandCheck check{ctx, "sum_in_order"};
   check("out", out, {1}, DType::f64);
   check.that(sums.dtype == DType::f64, "sums are fp64", sums);
-  run_on_device(ctx, [&] { cpu::sum_in_order(out, sums); });
+  run_on_device(
+      ctx, [&] { cpu::sum_in_order(out, sums); }, [&] { cuda::sum_in_order(ctx, out, sums); });
+}
+
+void clip(Ctx& ctx, Tensor scalars, Tensor squared_norm, Tensor sums) {
+  OperandCheck check{ctx, "clip"};
+  check("scalars", scalars, {step_scalar::count}, DType::f64);
+  check("squared_norm", squared_norm, {1}, DType::f64);
+  check("sums", sums, {step_sum::count}, DType::f64);
+  run_on_device(
+      ctx, [&] { cpu::clip(scalars, squared_norm, sums); }, [&] { cuda::clip(ctx, scalars, squared_norm, sums); });
 }
 
 void adamw(Ctx& ctx, const AdamWArgs& a) {
@@ -35,9 +48,10 @@ void adamw(Ctx& ctx, const AdamWArgs& a) {
   check.same_size("m", a.m, a.value, state);
   check.same_size("v", a.v, a.value, state);
   check.same_size("grad", a.grad, a.value, state);
-  check.that(a.t >= 1, "steps are counted from 1", a.value);
+  check("scalars", a.scalars, {step_scalar::count}, DType::f64);
   check.that(a.value.dtype == DType::bf16 || a.value.data == a.master.data, "master is the value itself", a.master);
-  run_on_device(ctx, [&] { cpu::adamw(a); });
+  run_on_device(
+      ctx, [&] { cpu::adamw(a); }, [&] { cuda::adamw(ctx, a); });
 }
 
 }  // namespace viaduct::ops

@@ -13,15 +13,34 @@ void squared_norm(Ctx&, Tensor out, Tensor x);
 void squared_norm_chunks(Ctx&, Tensor out, Tensor x);
 void sum_in_order(Ctx&, Tensor out, Tensor sums);
 
-// AdamW (Loshchilov & Hutter 2019), torch.optim.AdamW's order of operations, step t counted from 1, g = grad * scale:
+// What varies from step to step reaches the update as numbers on the device (rule R4), so that a captured step can be
+// replayed: fp64 [step_scalar::count], by these places.
+namespace step_scalar {
+enum : int64_t {
+  learning_rate,
+  correction1,       // 1 - beta1^t, t counted from 1
+  root_correction2,  // sqrt(1 - beta2^t)
+  max_norm,          // 0: no clipping
+  grad_scale,        // set by clip: what the summed gradient is multiplied by; NaN: there is no update
+  grad_norm,         // set by clip: of the mean gradient, before clipping
+  count
+};
+}
+
+// Clipping by global norm, as torch.nn.utils.clip_grad_norm_, for gradients that are still sums over loss terms: the
+// division and the clipping become one factor. squared_norm [1] of the summed gradient; sums: those of the step
+// (step_tail.hpp), whose loss and number of terms are read.
+void clip(Ctx&, Tensor scalars, Tensor squared_norm, Tensor sums);
+
+// AdamW (Loshchilov & Hutter 2019), torch.optim.AdamW's order of operations, step t counted from 1,
+// g = grad * grad_scale:
 //   p -= lr wd p;  m += (1 - b1)(g - m);  v = b2 v + (1 - b2) g^2;
 //   p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 // `master` is the fp32 value (the same tensor as `value` in fp32); a bf16 `value` receives its rounding.
 struct AdamWArgs {
   Tensor value, master, m, v, grad;  // flat, of one length; master, m, v in fp32 (fp64 for fp64)
-  double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t t = 1;
-  double grad_scale = 1;
+  Tensor scalars;                    // fp64 [step_scalar::count]
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
 };
 void adamw(Ctx&, const AdamWArgs&);
 

@@ -1,6 +1,7 @@
 #include "core/optim/adamw.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/ops/elementwise.hpp"
 
@@ -28,8 +29,14 @@ AdamW::AdamW(ParameterStore& store, Range owned, AdamWConfig config) : store_(st
   }
 }
 
-void AdamW::step(Ctx& ctx, double learning_rate, double gradient_scale) {
+void AdamW::prepare(double* step_scalars, double learning_rate) {
   ++steps_;
+  step_scalars[ops::step_scalar::learning_rate] = learning_rate;
+  step_scalars[ops::step_scalar::correction1] = 1 - std::pow(config_.beta1, double(steps_));
+  step_scalars[ops::step_scalar::root_correction2] = std::sqrt(1 - std::pow(config_.beta2, double(steps_)));
+}
+
+void AdamW::step(Ctx& ctx, Tensor step_scalars) {
   for (const Group& g : groups_) {
     int64_t begin = g.range.begin - owned_.begin, end = g.range.end - owned_.begin;
     ops::adamw(ctx, {.value = store_.values(g.range),
@@ -37,13 +44,11 @@ void AdamW::step(Ctx& ctx, double learning_rate, double gradient_scale) {
                      .m = m_.slice(begin, end),
                      .v = v_.slice(begin, end),
                      .grad = store_.grads(g.range),
-                     .learning_rate = learning_rate,
+                     .scalars = step_scalars,
                      .beta1 = config_.beta1,
                      .beta2 = config_.beta2,
                      .eps = config_.eps,
-                     .weight_decay = g.decay ? config_.weight_decay : 0,
-                     .t = steps_,
-                     .grad_scale = gradient_scale});
+                     .weight_decay = g.decay ? config_.weight_decay : 0});
   }
 }
 

@@ -17,8 +17,10 @@ class AdamW {
  public:
   AdamW(ParameterStore&, Range owned, AdamWConfig);
 
-  // One update with gradients multiplied by `gradient_scale` on the way in.
-  void step(Ctx&, double learning_rate, double gradient_scale);
+  // The numbers of the next update among those of the step, on the host: learning rate and bias corrections.
+  void prepare(double* step_scalars, double learning_rate);
+  // That update; step_scalars: ops::step_scalar on the device, with the factor of the gradients that ops::clip has set.
+  void step(Ctx&, Tensor step_scalars);
   // After values were set from outside: the master follows the store, or the store is rounded from the master.
   void master_from_values(Ctx&);
   void values_from_master(Ctx&);

@@ -15,9 +15,13 @@ struct Device {
   enum class Kind : uint8_t { cpu, cuda, meta };  // meta: shapes without memory, for planning
   Kind kind = Kind::cpu;
   int index = 0;
+  Kind planned = Kind::cpu;  // of meta: the kind that is planned for
   static constexpr Device cpu() { return {Kind::cpu, 0}; }
-  static constexpr Device meta() { return {Kind::meta, 0}; }
+  static constexpr Device cuda(int index = 0) { return {Kind::cuda, index}; }
+  static constexpr Device meta(Kind planned = Kind::cpu) { return {Kind::meta, 0, planned}; }
   bool is_meta() const { return kind == Kind::meta; }
+  bool is_cuda() const { return kind == Kind::cuda; }
+  Kind backend() const { return is_meta() ? planned : kind; }  // whose implementation runs, or is planned
   bool operator==(const Device&) const = default;
 };
 

@@ -40,24 +40,4 @@ inline T activate_slope(T x) {
   if constexpr (A == Activation::none) return T(1);
 }
 
-// Calls f.template operator()<A>() with the runtime value as a template argument.
-template <class F>
-decltype(auto) with_activation(Activation a, F&& f) {
-  switch (a) {
-    case Activation::gelu:
-      return f.template operator()<Activation::gelu>();
-    case Activation::gelu_tanh:
-      return f.template operator()<Activation::gelu_tanh>();
-    case Activation::quick_gelu:
-      return f.template operator()<Activation::quick_gelu>();
-    case Activation::relu:
-      return f.template operator()<Activation::relu>();
-    case Activation::tanh:
-      return f.template operator()<Activation::tanh>();
-    case Activation::none:
-      break;
-  }
-  return f.template operator()<Activation::none>();
-}
-
 }  // namespace viaduct::ops::cpu

@@ -6,10 +6,10 @@
 #endif
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/base/philox.hpp"
 #include "core/ops/cpu/vector.hpp"
+#include "core/ops/elementwise.hpp"
 
 namespace viaduct::ops::cpu {
 
@@ -52,7 +52,7 @@ template <class T>
 void dropout_mask(T* mask, uint64_t sample_key, uint32_t op, int64_t first, int64_t count, float p) {
   constexpr int64_t kTile = 32;
   const T keep = T(1) / (T(1) - T(p));
-  const uint32_t dropped = uint32_t(std::ceil(double(p) * 0x1p24)) << 8;  // bits below it: uniform(bits) < p
+  const uint32_t dropped = dropped_below(p);
   for (int64_t at = first - first % 4; at < first + count; at += kTile) {
     uint32_t bits[kTile];
     philox_words(bits, sample_key, uint64_t(at / 4), uint64_t(Draw::dropout) << 32 | op);

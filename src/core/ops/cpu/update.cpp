@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/ops/clip_step.hpp"
 #include "core/ops/cpu/parallel.hpp"
 
 namespace viaduct::ops::cpu {
@@ -24,15 +25,15 @@ double sum_of_squares(const T* x, int64_t n) {
 // The scalars of one step, prepared in double and rounded once, as torch does.
 template <class C>
 struct AdamWScalars {
-  explicit AdamWScalars(const AdamWArgs& a)
-      : grad_scale(C(a.grad_scale)),
-        decay(C(1 - a.learning_rate * a.weight_decay)),
+  AdamWScalars(const AdamWArgs& a, const double* step)
+      : grad_scale(C(step[step_scalar::grad_scale])),
+        decay(C(1 - step[step_scalar::learning_rate] * a.weight_decay)),
         one_minus_beta1(C(1 - a.beta1)),
         beta2(C(a.beta2)),
         one_minus_beta2(C(1 - a.beta2)),
-        root_correction2(C(std::sqrt(1 - std::pow(a.beta2, double(a.t))))),
+        root_correction2(C(step[step_scalar::root_correction2])),
         eps(C(a.eps)),
-        step_size(C(a.learning_rate / (1 - std::pow(a.beta1, double(a.t))))) {}
+        step_size(C(step[step_scalar::learning_rate] / step[step_scalar::correction1])) {}
   const C grad_scale, decay, one_minus_beta1, beta2, one_minus_beta2, root_correction2, eps, step_size;
 };
 
@@ -70,10 +71,15 @@ void sum_in_order(Tensor out, Tensor sums) {
   *data<double>(out) = sum;
 }
 
+void clip(Tensor scalars, Tensor squared_norm, Tensor sums) {
+  clip_step(data<double>(scalars), *data<double>(squared_norm), data<double>(sums));
+}
+
 void adamw(const AdamWArgs& a) {
   dispatch(a.value.dtype, [&]<class T>() {
     using C = compute_t<T>;
-    AdamWScalars<C> scalars(a);
+    AdamWScalars<C> scalars(a, data<double>(a.scalars));
+    if (!std::isfinite(data<double>(a.scalars)[step_scalar::grad_scale])) return;
     T* value = data<T>(a.value);
     C *master = data<C>(a.master), *m = data<C>(a.m), *v = data<C>(a.v);
     const C* grad = data<C>(a.grad);

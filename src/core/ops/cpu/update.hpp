@@ -5,6 +5,7 @@ namespace viaduct::ops::cpu {
 
 void squared_norm_chunks(Tensor out, Tensor x);
 void sum_in_order(Tensor out, Tensor sums);
+void clip(Tensor scalars, Tensor squared_norm, Tensor sums);
 void adamw(const AdamWArgs&);
 
 }  // namespace viaduct::ops::cpu

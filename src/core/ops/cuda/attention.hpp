@@ -3,9 +3,9 @@
 
 namespace viaduct::ops::cuda {
 
-// Working memory in bytes, for the arena.
-int64_t attention_scratch(const AttentionArgs&);
-int64_t attention_backward_scratch(const AttentionArgs&);
+// Working memory, of fp32.
+Shape attention_scratch(const AttentionArgs&);
+Shape attention_backward_scratch(const AttentionArgs&);
 
 void attention(Ctx&, Tensor out, Tensor lse, Tensor scratch, const AttentionArgs&);
 void attention_backward(Ctx&, const AttentionGrads&, Tensor dout, Tensor out, Tensor lse, Tensor scratch,

@@ -5,6 +5,9 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "core/base/range.hpp"
 #include "core/device/context.hpp"
 #include "core/device/cuda/check.hpp"
@@ -63,22 +66,36 @@ __device__ __forceinline__ T from_float(float x) {
     return x;
 }
 
-// 16 bytes of elements, moved at once; the address must be aligned to 16.
-template <class T>
-struct alignas(16) Pack {
-  static constexpr int size = 16 / int(sizeof(T));
-  T v[size];
+// n elements, 16 bytes of them where nothing else is said, moved at once; the address must be aligned to their size.
+template <class T, int n = 16 / int(sizeof(T))>
+struct alignas(n * sizeof(T)) Pack {
+  static constexpr int size = n;
+  T v[n];
 };
-template <class T>
-__device__ __forceinline__ Pack<T> load_pack(const T* at) {
-  return *reinterpret_cast<const Pack<T>*>(at);
+template <int n, class T>
+__device__ __forceinline__ Pack<T, n> load_pack(const T* at) {
+  return *reinterpret_cast<const Pack<T, n>*>(at);
 }
 template <class T>
-__device__ __forceinline__ void store_pack(T* at, const Pack<T>& p) {
-  *reinterpret_cast<Pack<T>*>(at) = p;
+__device__ __forceinline__ Pack<T> load_pack(const T* at) {
+  return load_pack<Pack<T>::size>(at);
+}
+template <class T, int n>
+__device__ __forceinline__ void store_pack(T* at, const Pack<T, n>& p) {
+  *reinterpret_cast<Pack<T, n>*>(at) = p;
 }
 inline bool packs(const void* data, int64_t columns, int64_t element_bytes) {  // rows of whole packs from there
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && columns * element_bytes % 16 == 0;
+}
+
+// Calls f.template operator()<N>(): N elements of each of these types can be moved at once from these addresses on, in
+// rows of `columns`: 16 bytes of the widest type, or else 1.
+template <class... T, class F>
+void with_width(std::initializer_list<const void*> addresses, int64_t columns, F&& f) {
+  constexpr int widest = 16 / int(std::max({sizeof(T)...}));
+  bool whole = columns % widest == 0;
+  for (const void* at : addresses) whole &= reinterpret_cast<uintptr_t>(at) % 16 == 0;
+  whole ? f.template operator()<widest>() : f.template operator()<1>();
 }
 
 constexpr unsigned kAllLanes = 0xffffffffu;

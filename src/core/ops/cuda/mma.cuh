@@ -44,10 +44,10 @@ __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* shared
 // arrived for this thread after the wait for their group, for the block after a barrier behind it.
 __device__ __forceinline__ void cp_async16(void* shared, const void* global, bool valid = true) {
 #ifdef __CUDACC__
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(
-                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
-               "l"(global), "r"(valid ? 16 : 0)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "l"(global), "r"(valid ? 16 : 0)
+      : "memory");
 #else
   emulation::cp_async16(shared, global, valid);
 #endif
@@ -69,10 +69,23 @@ __device__ __forceinline__ void cp_async_wait() {
 #endif
 }
 
+// 2^x, off by at most two units in the last place (PTX ISA 8.x: ex2.approx); results below the normal numbers are 0.
+__device__ __forceinline__ float fast_exp2(float x) {
+#ifdef __CUDACC__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return exp2f(x);
+#endif
+}
+
 // Two floats rounded to bf16 in one register, `low` in the lower half.
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<uint32_t*>(&pair);
+  uint32_t bits;
+  memcpy(&bits, &pair, sizeof bits);
+  return bits;
 }
 
 }  // namespace viaduct::ops::cuda

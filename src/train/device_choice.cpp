@@ -1,0 +1,32 @@
+#include "train/device_choice.hpp"
+
+#include "core/device/gpus.hpp"
+
+namespace viaduct {
+
+Device choose_device(const Config& config, const Communicator& comm) {
+  const std::string& kind = config.device.kind;
+  if (kind == "cpu") return Device::cpu();
+  const bool asked = kind == "cuda";
+  std::string why;
+  const int count = gpu_count(&why);
+  if (asked && count == 0)
+    fail_config(
+        fmt::format("device.kind = cuda ({}): {}; or set device.kind = cpu", config.origin("device.kind"), why));
+  if (asked && comm.size() > 1)
+    fail_config(
+        "device.kind = cuda runs one rank in this version: GPUs that exchange gradients need NCCL, which comes later; "
+        "start one rank, or set device.kind = cpu");
+  if (count == 0 || comm.size() > 1) return Device::cpu();
+  const Device device = Device::cuda(0);
+  use_gpu(device.index);
+  return device;
+}
+
+std::string describe(Device device) {
+  if (!device.is_cuda()) return "cpu";
+  const Gpu info = gpu(device.index);
+  return fmt::format("cuda: {}, {:.1f} GB", info.name, double(info.memory_bytes) / 1e9);
+}
+
+}  // namespace viaduct
