@@ -9,9 +9,10 @@
 namespace viaduct::ops {
 
 // Measures the products that steps on Device::meta(device.kind) have asked for since the process began and that have no
-// algorithm yet. Takes seconds and memory of the device that it gives back: before the arena of the step is made, and
-// outside the capture of a graph.
-void tune_products(Device);
+// algorithm yet, if they have at least so many operations: below, a product takes as long as its launch, and the
+// library's first proposal serves. Takes seconds and memory of the device that it gives back: before the arena of the
+// step is made, and outside the capture of a graph.
+void tune_products(Device, double least_flops = 5e7);
 
 // All that was chosen, measured or taken, as text: a title that names the device and the library, then a line a
 // product.
