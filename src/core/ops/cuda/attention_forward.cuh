@@ -16,7 +16,9 @@ struct ForwardTile {
   static constexpr int kTiles = D <= 64 ? 3 : 2;  // of keys in a step: what registers hold
   Fragments<D> q;
   Sums<D> o;
-  float largest[2], sum[2];  // of the rows g and g + 8; sums of this lane's columns only
+  // Of the rows g and g + 8: the largest score in units of log 2, and the sum of exp(score - largest) over this lane's
+  // columns.
+  float largest[2], sum[2];
 
   __device__ __forceinline__ void begin(const AttentionOperands<bfloat16>& a, HeadIndex at, int query) {
     load_fragments<D>(q, a.q.head(at, D), query);
@@ -38,19 +40,19 @@ struct ForwardTile {
     }
   }
 
-  // Scores become exp(scale (score - largest)); what was summed before is brought to the new largest score.
+  // Scores become exp(score - largest); what was summed before is brought to the new largest score.
   __device__ __forceinline__ void exponentials(Square (&s)[kTiles], float scale_log2) {
     float factor[2], shift[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float most = largest[r];
+      float most = -INFINITY;
 #pragma unroll
       for (int c = 0; c < kTiles; ++c)
 #pragma unroll
         for (int n = 0; n < 2; ++n) most = fmaxf(most, fmaxf(s[c][n][2 * r], s[c][n][2 * r + 1]));
-      most = quad_max(most);
-      shift[r] = most == -INFINITY ? 0 : most * scale_log2;  // no key yet: exp(-inf) below, not of a NaN
-      factor[r] = fast_exp2(largest[r] * scale_log2 - shift[r]);
+      most = fmaxf(largest[r], quad_max(most) * scale_log2);
+      shift[r] = most == -INFINITY ? 0 : most;  // no key yet: exp(-inf) below, not of a NaN
+      factor[r] = fast_exp2(largest[r] - shift[r]);
       largest[r] = most, sum[r] *= factor[r];
     }
 #pragma unroll
@@ -69,13 +71,14 @@ struct ForwardTile {
   }
 
   // o += the probabilities that dropout keeps * values; `key` is that of the first.
-  __device__ __forceinline__ void add_values(Square (&s)[kTiles], const AttentionOperands<bfloat16>& a, HeadIndex at,
-                                             const bfloat16* values, int query, int key, int row, int count) {
+  __device__ __forceinline__ void add_values(Square (&s)[kTiles], const AttentionOperands<bfloat16>& a,
+                                             const DropoutMask& dropout, const bfloat16* values, int query, int key,
+                                             int row, int count) {
 #pragma unroll
     for (int c = 0; c < kTiles; ++c) {
       if (row + kTile * c >= count) break;
       if (a.sample_keys) {
-        const uint32_t kept = DropoutMask(a, at).keeps_tile(query, key + kTile * c);
+        const uint32_t kept = dropout.keeps_tile(query, key + kTile * c);
         replace_unmarked(s[c], __shfl_sync(kAllLanes, kept, lane_row()), __shfl_sync(kAllLanes, kept, lane_row() + 8),
                          0);
       }
@@ -86,7 +89,7 @@ struct ForwardTile {
   }
 
   // out = o / sum, zeros where no key was left; lse = log of the sum of exp(scale score).
-  __device__ __forceinline__ void end(const AttentionOperands<bfloat16>& a, HeadIndex at, float* lse, int query) {
+  __device__ __forceinline__ void end(const AttentionOperands<bfloat16>& a, HeadIndex at, int query) {
     float factor[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -94,7 +97,8 @@ struct ForwardTile {
       if (all == 0) all = 1;
       factor[r] = a.keep / all;
       const int row = query + lane_row() + 8 * r;
-      if (lse && lane_in_quad() == 0 && row < a.q.rows) lse[row] = largest[r] * a.scale + logf(all);
+      if (a.lse && lane_in_quad() == 0 && row < a.q.rows)
+        a.lse[a.statistic(at, row)] = fmaf(largest[r], kLn2, logf(all));
     }
     store_sums<D>(a.out.head(at, D), query, o, factor);
   }
@@ -106,9 +110,8 @@ __global__ void __launch_bounds__(kForwardWarps<D>* kWarp)
   auto* keys = dynamic_shared<bfloat16>();
   bfloat16* values = keys + tiling.segment * D;
   auto* key_bits = reinterpret_cast<uint32_t*>(values + tiling.segment * D);
-  const int64_t index = blockIdx.x / tiling.parts;
-  const HeadIndex at = a.head_of(index);
-  float* lse = a.lse ? a.lse + index * a.q.rows : nullptr;
+  const HeadIndex at = a.head_of(blockIdx.x / tiling.parts);
+  const DropoutMask dropout(a, at);
   ForwardTile<D> tile;
   for_tiles(
       tiling, int(blockIdx.x) % tiling.parts, a.q.rows, a.k.rows,
@@ -124,10 +127,10 @@ __global__ void __launch_bounds__(kForwardWarps<D>* kWarp)
           Square s[tile.kTiles];
           tile.scores(s, keys, key_bits, row, count);
           tile.exponentials(s, a.scale * kLog2e);
-          tile.add_values(s, a, at, values, query, first + row, row, count);
+          tile.add_values(s, a, dropout, values, query, first + row, row, count);
         }
       },
-      [&](int query) { tile.end(a, at, lse, query); });
+      [&](int query) { tile.end(a, at, query); });
 }
 
 }  // namespace viaduct::ops::cuda

@@ -15,7 +15,7 @@
 namespace viaduct::ops::cuda {
 
 constexpr int kTile = 16;  // rows
-constexpr float kLog2e = 1.4426950408889634f;
+constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
 using Rows = HeadRows<bfloat16>;
 template <int D>
@@ -233,23 +233,19 @@ __device__ __forceinline__ void for_tiles(const Tiling& tiling, int part, int ro
   const int first = part * tiling.tiles, last = min(first + tiling.tiles, (rows + kTile - 1) / kTile);
   for (int round = first; round < last; round += warps) {
     const int tile = round + int(threadIdx.x) / kWarp;
-    const bool has_tile = tile < last;
+    if (tile < last) begin(tile * kTile);
     for (int at = 0; at < others; at += tiling.segment) {
       const int count = min(tiling.segment, (others - at + kTile - 1) / kTile * kTile);
-      const bool loads = round == first || tiling.segment < others;
-      if (loads) {
+      if (round == first || tiling.segment < others) {
         __syncthreads();  // nobody reads what was there before
         load(at, count);
         cp_async_commit();
-      }
-      if (has_tile && at == 0) begin(tile * kTile);
-      if (loads) {
         cp_async_wait<0>();
         __syncthreads();
       }
-      if (has_tile) step(tile * kTile, at, count);
+      if (tile < last) step(tile * kTile, at, count);
     }
-    if (has_tile) end(tile * kTile);
+    if (tile < last) end(tile * kTile);
   }
 }
 
