@@ -162,14 +162,14 @@ TEST(ProductAlgorithms, PlannedProductsAreTunedOnceAndSaved) {
   ops::linear_weight_grad(meta, dw, db, y, x);
   ProductChoice& choice = ProductChoice::of_process();
   EXPECT_GE(choice.without_algorithm().size(), 2u);
-  ops::tune_products(device);
+  ops::tune_products(device, 0);
   EXPECT_TRUE(choice.without_algorithm().empty());
   std::string text = ops::product_algorithms(device);
   EXPECT_THAT(text, HasSubstr("rows 33 columns 16 depth 40 left_transposed 0 right_transposed 1 operands 1 result 1 "
                               "added 0 bias 1 epilogue 2 alignment 16 -> "));
   EXPECT_THAT(text, HasSubstr("rows 16 columns 40 depth 33 left_transposed 1 right_transposed 0 operands 1 result 0 "
                               "added 1 bias 0 epilogue 4 alignment 16 -> "));
-  ops::tune_products(device);
+  ops::tune_products(device, 0);
   EXPECT_EQ(ops::product_algorithms(device), text);
   EXPECT_TRUE(ops::use_product_algorithms(device, text));
 }

@@ -301,7 +301,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     p.alpha_value = *static_cast<const float*>(alpha), p.beta_value = *static_cast<const float*>(beta);
   if (!shapes_fit(p)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!is_supported(p)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  Choice choice{kMagic, 1, kind_of(p), {1, 1, 1, 1}, split_of(kAlgorithms[1])};  // without an algo: one that needs nothing
+  Choice choice{
+      kMagic, 1, kind_of(p), {1, 1, 1, 1}, split_of(kAlgorithms[1])};  // without an algo: one that needs nothing
   if (algo) std::memcpy(&choice, algo, sizeof choice);
   if (auto status = check_choice(p, choice)) return status;
   if (auto s = check_pointers(p, choice, workspace, workspace_bytes)) return s;

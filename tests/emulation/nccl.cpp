@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cuda_bf16.h"
@@ -40,13 +41,17 @@ ncclResult_t refuse(const std::string& why) {
 size_t bytes_of(ncclDataType_t t) {
   switch (t) {
     case ncclInt8:
-    case ncclUint8: return 1;
+    case ncclUint8:
+      return 1;
     case ncclFloat16:
-    case ncclBfloat16: return 2;
+    case ncclBfloat16:
+      return 2;
     case ncclInt64:
     case ncclUint64:
-    case ncclFloat64: return 8;
-    default: return 4;
+    case ncclFloat64:
+      return 8;
+    default:
+      return 4;
   }
 }
 
@@ -98,16 +103,26 @@ void reduce_as(void* to, const std::vector<char>& all, size_t count, int ranks, 
 }
 void reduce(void* to, const std::vector<char>& all, size_t count, int ranks, ncclDataType_t type, ncclRedOp_t op) {
   switch (type) {
-    case ncclInt8: return reduce_as<int8_t>(to, all, count, ranks, op);
-    case ncclUint8: return reduce_as<uint8_t>(to, all, count, ranks, op);
-    case ncclInt32: return reduce_as<int32_t>(to, all, count, ranks, op);
-    case ncclUint32: return reduce_as<uint32_t>(to, all, count, ranks, op);
-    case ncclInt64: return reduce_as<int64_t>(to, all, count, ranks, op);
-    case ncclUint64: return reduce_as<uint64_t>(to, all, count, ranks, op);
-    case ncclFloat16: return reduce_as<_Float16>(to, all, count, ranks, op);
-    case ncclFloat32: return reduce_as<float>(to, all, count, ranks, op);
-    case ncclFloat64: return reduce_as<double>(to, all, count, ranks, op);
-    case ncclBfloat16: return reduce_as<__nv_bfloat16>(to, all, count, ranks, op);
+    case ncclInt8:
+      return reduce_as<int8_t>(to, all, count, ranks, op);
+    case ncclUint8:
+      return reduce_as<uint8_t>(to, all, count, ranks, op);
+    case ncclInt32:
+      return reduce_as<int32_t>(to, all, count, ranks, op);
+    case ncclUint32:
+      return reduce_as<uint32_t>(to, all, count, ranks, op);
+    case ncclInt64:
+      return reduce_as<int64_t>(to, all, count, ranks, op);
+    case ncclUint64:
+      return reduce_as<uint64_t>(to, all, count, ranks, op);
+    case ncclFloat16:
+      return reduce_as<_Float16>(to, all, count, ranks, op);
+    case ncclFloat32:
+      return reduce_as<float>(to, all, count, ranks, op);
+    case ncclFloat64:
+      return reduce_as<double>(to, all, count, ranks, op);
+    case ncclBfloat16:
+      return reduce_as<__nv_bfloat16>(to, all, count, ranks, op);
   }
 }
 
@@ -225,7 +240,9 @@ ncclResult_t ncclCommAbort(ncclComm_t c) { return ncclCommDestroy(c); }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* r) { return *r = ncclSuccess, ncclSuccess; }
 ncclResult_t ncclCommCount(const ncclComm_t c, int* n) { return *n = c->size, ncclSuccess; }
 ncclResult_t ncclCommUserRank(const ncclComm_t c, int* rank) { return *rank = c->rank, ncclSuccess; }
-ncclResult_t ncclMemAlloc(void** p, size_t bytes) { return cudaMalloc(p, bytes) ? ncclUnhandledCudaError : ncclSuccess; }
+ncclResult_t ncclMemAlloc(void** p, size_t bytes) {
+  return cudaMalloc(p, bytes) ? ncclUnhandledCudaError : ncclSuccess;
+}
 ncclResult_t ncclMemFree(void* p) { return cudaFree(p) ? ncclUnhandledCudaError : ncclSuccess; }
 
 ncclResult_t ncclGroupStart() { return ++group.depth, ncclSuccess; }

@@ -68,6 +68,17 @@ inline std::vector<std::string> schedules() {
   return all;
 }
 
+#ifdef __SANITIZE_THREAD__
+constexpr bool kThreadSanitizer = true;
+#else
+constexpr bool kThreadSanitizer = false;
+#endif
+// For ThreadSanitizer: a kernel with a data race is reported, whatever its result.
+template <class F>
+void expect_race(F f) {
+  EXPECT_EXIT((f(), std::exit(0)), testing::ExitedWithCode(66), "data race");
+}
+
 struct OwnStream {
   cudaStream_t stream = nullptr;
   OwnStream() { require(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)); }

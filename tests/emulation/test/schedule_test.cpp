@@ -52,16 +52,20 @@ bool sums_are_right() {
 
 TEST(Schedule, NoneDisturbsACorrectKernel) { EXPECT_EQ(schedules_that_agree(sums_are_right<true, true>), kAll); }
 TEST(Schedule, EveryOneShowsAMissingBarrierBehindAWrite) {
+  if (kThreadSanitizer) return expect_race(sums_are_right<false, true>);
   EXPECT_EQ(schedules_that_agree(sums_are_right<false, true>), 0);
 }
 TEST(Schedule, RandomOnesShowAMissingBarrierBeforeReuse) {  // in step with each other, warps hide it
+  if (kThreadSanitizer) return expect_race(sums_are_right<true, false>);
   int right = schedules_that_agree(sums_are_right<true, false>);
   EXPECT_LT(right, kAll);
   Setting schedule("EMULATION_SCHEDULE", "forward");
   EXPECT_TRUE((sums_are_right<true, false>()));
 }
 
-__global__ void last_one_wins(int* out) { *out = int(blockIdx.x); }
+__global__ void last_one_wins(int* out) {
+  if (threadIdx.x == 0) *out = int(blockIdx.x);
+}
 TEST(Schedule, BlocksComeInEveryOrder) {
   int threads = omp_get_max_threads();
   omp_set_num_threads(1);

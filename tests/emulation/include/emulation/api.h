@@ -84,24 +84,11 @@ struct cudaDeviceProp {
   int regsPerBlock, regsPerMultiprocessor, l2CacheSize, memoryBusWidth, integrated, ECCEnabled;
   int pciBusID, pciDeviceID, pciDomainID;
 };
-union cudaLaunchAttributeValue {
-  char pad[64];
-  int cooperative;
-  struct {
-    unsigned x, y, z;
-  } clusterDim;
-};
-enum cudaLaunchAttributeID { cudaLaunchAttributeIgnore = 0, cudaLaunchAttributeCooperative = 2 };
-struct cudaLaunchAttribute {
-  cudaLaunchAttributeID id;
-  char pad[8 - sizeof(cudaLaunchAttributeID)];
-  cudaLaunchAttributeValue val;
-};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes;
   cudaStream_t stream;
-  cudaLaunchAttribute* attrs;
+  struct cudaLaunchAttribute* attrs;  // none are emulated
   unsigned numAttrs;
 };
 
