@@ -139,9 +139,9 @@ TEST(LayerNorm, ARowIsAFunctionOfItselfAlone) {
   constexpr int64_t kRows = 60;
   TestCtx ctx(DType::f32);
   for (int64_t columns : {16, 37, 768}) {
-    std::vector<float> x(size_t(kRows * columns)), whole(x.size()), gamma(size_t(columns)), beta(size_t(columns));
+    std::vector<float> x(size_t(kRows * columns), 0.0f), whole = x, gamma(size_t(columns), 1.0f), beta = gamma;
     for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i * i % 1009));
-    for (size_t i = 0; i < gamma.size(); ++i) gamma[i] = 1 + std::cos(float(i)), beta[i] = std::sin(float(i));
+    for (size_t i = 0; i < gamma.size(); ++i) gamma[i] += std::cos(float(i)), beta[i] = std::sin(float(i));
     auto norm = [&](std::vector<float>& y, std::vector<float>& from, int64_t rows) {
       ops::layer_norm(ctx, view(y, {rows, columns}), {}, view(from, {rows, columns}), view(gamma, {columns}),
                       view(beta, {columns}), 1e-5);
