@@ -32,7 +32,9 @@ $(BUILD)/config.mk: launch/install-deps launch/configure $(if $(same_environment
 
 CXXFLAGS ?= $(if $(DEBUG),-O0,-O3) -g1
 # Loops over exp, sqrt and the like become full-width vector code if nobody traps or reads errno; values do not change.
-vectorise := -fno-trapping-math -fno-math-errno -mprefer-vector-width=512
+# Multiply-adds are fused everywhere: tuned for Zen, g++ leaves some apart in short loops, and a last row would be
+# rounded otherwise than the same row among others.
+vectorise := -fno-trapping-math -fno-math-errno -mprefer-vector-width=512 --param avoid-fma-max-bits=0
 # Vectors never leave a file, so how they would be passed does not matter (psabi);
 # g++ 12 and 13 see overflows inside std::string and fmt that are not there (GCC bugs 105651, 105329).
 quiet := -Wno-psabi -Wno-missing-field-initializers -Wno-restrict -Wno-stringop-overflow
