@@ -49,6 +49,7 @@ class ProductAlgorithms {
   void record(const ProductKey& key) { recorded_.insert(key); }  // it will be wanted
   std::vector<ProductKey> without_algorithm() const;             // of the recorded ones
   void choose(const ProductKey&, const ProductAlgorithm&);
+  void forget(const ProductKey& key) { chosen_.erase(key); }
   std::optional<ProductAlgorithm> find(const ProductKey&) const;
 
   // A title that names `library` (device and version of cuBLASLt, one line), then a line a product.

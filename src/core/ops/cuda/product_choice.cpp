@@ -25,6 +25,12 @@ void ProductChoice::choose(const ProductKey& key, const ProductAlgorithm& algori
   std::erase_if(planned_, [&](const auto& entry) { return entry.first.second == key; });
 }
 
+void ProductChoice::forget(const ProductKey& key) {
+  std::lock_guard lock(mutex_);
+  algorithms_.forget(key);
+  std::erase_if(planned_, [&](const auto& entry) { return entry.first.second == key; });
+}
+
 std::optional<ProductAlgorithm> ProductChoice::find(const ProductKey& key) {
   std::lock_guard lock(mutex_);
   return algorithms_.find(key);

@@ -17,6 +17,7 @@ class ProductChoice {
   void record(const ProductKey&);
   std::vector<ProductKey> without_algorithm();
   void choose(const ProductKey&, const ProductAlgorithm&);
+  void forget(const ProductKey&);
   std::optional<ProductAlgorithm> find(const ProductKey&);
   std::string text(const std::string& library);
   bool load(const std::string& text, const std::string& library);
