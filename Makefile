@@ -112,11 +112,11 @@ $(foreach s,$(suites),$(eval $(call suite_rule,$(s))))
 
 # What is specific to CUDA runs on the emulated device, and with DEVICE=cuda on a real one.
 cuda_tests := $(call objects,$(wildcard tests/cuda/*.cpp)) $(support)
-$(BUILD)/tests/cuda: $(cuda_tests) $(call from_the_top,train models data comm) $(BUILD)/emulated/libcore.a $(emulation)
+$(BUILD)/tests/cuda: $(cuda_tests) $(call from_the_top,app train models data comm) $(BUILD)/emulated/libcore.a $(emulation)
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(call link,$^) -rdynamic -lgtest -lgmock
-$(BUILD)/device-tests/cuda: $(cuda_tests) $(call from_the_top,train models data comm core)
+$(BUILD)/device-tests/cuda: $(cuda_tests) $(call from_the_top,$(layers))
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(call link,$^) -lgtest -lgmock
