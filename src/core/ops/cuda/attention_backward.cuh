@@ -64,20 +64,17 @@ struct QueryGradientTile {
   }
 };
 
-// Rows of its squares are keys, columns queries.
+// Rows of its squares are keys, columns queries. Masked keys are like others until zeros are stored for them.
 template <int D>
 struct KeyGradientTile {
   Fragments<D> k, v;
   Sums<D> dk, dv;
-  bool attends[2];  // rows g and g + 8
 
   __device__ __forceinline__ void begin(const AttentionOperands<bfloat16>& a, HeadIndex at, int key) {
     load_fragments<D>(k, a.k.head(at, D), key);
     load_fragments<D>(v, a.v.head(at, D), key);
     set_zero<D>(dk);
     set_zero<D>(dv);
-#pragma unroll
-    for (int r = 0; r < 2; ++r) attends[r] = a.attends(at, key + lane_row() + 8 * r);
   }
 
   // Bit 4 n + e: whether the element [n][e] of a square is kept.
@@ -111,7 +108,7 @@ struct KeyGradientTile {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const bool keep = bits >> (4 * n + e) & 1;
-        const float p = attends[e / 2] ? fast_exp2(s[n][e] * scale_log2 - of[n][e % 2].lse) : 0;
+        const float p = fast_exp2(s[n][e] * scale_log2 - of[n][e % 2].lse);
         dp[n][e] = p * ((keep ? dp[n][e] * a.keep : 0) - of[n][e % 2].dot);
         s[n][e] = keep ? p : 0;
       }
@@ -178,8 +175,14 @@ __device__ __forceinline__ void key_pass(const AttentionOperands<bfloat16>& a, H
           tile.step(a, at, queries, douts, statistics, first + row, key, row);
       },
       [&](int key) {
-        store_sums<D>(a.dk.head(at, D), key, tile.dk, {a.scale, a.scale});
-        store_sums<D>(a.dv.head(at, D), key, tile.dv, {a.keep, a.keep});
+        float dk_factor[2], dv_factor[2];
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          const bool attends = a.attends(at, key + lane_row() + 8 * r);
+          dk_factor[r] = attends ? a.scale : 0, dv_factor[r] = attends ? a.keep : 0;
+        }
+        store_sums<D>(a.dk.head(at, D), key, tile.dk, dk_factor);
+        store_sums<D>(a.dv.head(at, D), key, tile.dv, dv_factor);
       });
 }
 

@@ -95,8 +95,10 @@ struct DropoutMask {
   __device__ uint64_t element(int query, int j) const { return first + uint64_t(query) * uint64_t(keys) + uint64_t(j); }
 
   __device__ bool keeps(int query, int j) const {
-    uint64_t e = element(query, j);
-    return philox(key, e / 4, counter_high).v[e % 4] >= dropped;
+    const uint64_t e = element(query, j);
+    const Philox random = philox(key, e / 4, counter_high);
+    const uint32_t even = e & 2 ? random.v[2] : random.v[0], odd = e & 2 ? random.v[3] : random.v[1];
+    return (e & 1 ? odd : even) >= dropped;
   }
   // For a tile of 16 queries and 16 keys, by a whole warp: bit c of lane l says whether (query + l % 16, j + c) is
   // kept. 16 elements of a row lie in at most five calls of Philox, of which each half of the warp makes its share.

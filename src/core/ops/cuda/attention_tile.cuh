@@ -109,7 +109,8 @@ __device__ __forceinline__ void load_fragments(Fragments<D>& a, const Rows& from
   }
 }
 
-// Rows first.. first + 15 of a head = factor of the row * sums, those beyond the last left out.
+// Rows first.. first + 15 of a head = factor of the row * sums, those beyond the last left out; zeros where the factor
+// is 0, whatever the sums.
 template <int D>
 __device__ __forceinline__ void store_sums(const Rows& to, int first, const Sums<D>& sums, const float (&factor)[2]) {
 #pragma unroll
@@ -122,7 +123,7 @@ __device__ __forceinline__ void store_sums(const Rows& to, int first, const Sums
       for (int m = 0; m < 4; ++m)
         if (4 * group + m < D / 8) {
           const float* pair = &sums[4 * group + m][2 * half];
-          r[m] = pack_bf16(pair[0] * factor[half], pair[1] * factor[half]);
+          r[m] = factor[half] == 0 ? 0 : pack_bf16(pair[0] * factor[half], pair[1] * factor[half]);
         }
       quad_transpose(r);
       Pack<bfloat16> chunk;
