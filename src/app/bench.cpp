@@ -192,7 +192,8 @@ const Command bench_command = {
     "`best_` ones from the shortest. Images: data.train, or drawn ones with long texts. Say train.batch_size,\n"
     "train.precision, data.workers, and of an image-text model task.name and data.max_text_length, as for a run.\n\n"
     "kernels, attention, gemm: measures single ops on the device, by its own clock, with operands that are not in its\n"
-    "caches: those of a ViT's step that memory bounds, attention of several lengths, and the products of a block. 64 "
+    "caches: those of a ViT's step that memory bounds, attention of several lengths (or of [model]), and the products "
+    "of a block. 64 "
     "images\n"
     "unless train.batch_size says otherwise. Shares are of the rate of a large copy or of a large product, whichever "
     "bounds.",

@@ -24,7 +24,7 @@ BenchResult bench_train(const Invocation&);
 BenchResult bench_infer(const Invocation&);
 BenchResult bench_loader(const Invocation&);
 BenchResult bench_kernels(const Invocation&);    // ops that memory bounds, in the sizes of a ViT
-BenchResult bench_attention(const Invocation&);  // bench.tokens, bench.heads
+BenchResult bench_attention(const Invocation&);  // of [model], or of several lengths
 BenchResult bench_gemm(const Invocation&);       // the products of a ViT block
 
 // What is measured: a model and its data, data.train or else pictures drawn into memory as JPEG files, as large as

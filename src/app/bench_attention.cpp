@@ -1,6 +1,6 @@
-// Attention alone, forward and backward, for sequences of several lengths.
+// Attention alone, forward and backward: of the ViT that [model] describes, or of the lengths that models have.
+#include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "app/bench_ops.hpp"
 #include "core/ops/attention.hpp"
@@ -9,17 +9,18 @@ namespace viaduct::app {
 namespace {
 
 using Tensors = std::vector<Tensor>;
-constexpr int64_t kHeadDim = 64;
+// Those of ViT-B and -L, and of BridgeTower: a text, 224 x 224 pixels, 294 x 294 in patches of 14, 384 x 384.
+constexpr int64_t kTokens[] = {50, 197, 442, 577}, kHeads[] = {12, 16}, kHeadDim = 64;
 
 struct Sizes {
-  int64_t batch, tokens, heads;
+  int64_t batch, tokens, heads, head_dim;
   DType dtype;
 
-  int64_t width() const { return heads * kHeadDim; }
-  std::string text() const { return fmt::format("{}x{}x{}x{}", batch, tokens, heads, kHeadDim); }
+  int64_t width() const { return heads * head_dim; }
+  std::string text() const { return fmt::format("{}x{}x{}x{}", batch, tokens, heads, head_dim); }
   // Of `products` matrix products of tokens x tokens x head dimension each.
   double flops(int products) const {
-    return 2.0 * products * double(batch * heads) * double(tokens) * double(tokens) * double(kHeadDim);
+    return 2.0 * products * double(batch * heads) * double(tokens) * double(tokens) * double(head_dim);
   }
   OpOperand packed() const { return {{batch, tokens, 3 * width()}, dtype}; }
   OpOperand rows() const { return {{batch, tokens, width()}, dtype}; }
@@ -29,7 +30,7 @@ struct Sizes {
 };
 
 ops::AttentionArgs args(const Tensor& qkv, const Sizes& s) {
-  return {{qkv, 0}, {qkv, s.width()}, {qkv, 2 * s.width()}, s.heads, kHeadDim, 1 / std::sqrt(double(kHeadDim))};
+  return {{qkv, 0}, {qkv, s.width()}, {qkv, 2 * s.width()}, s.heads, s.head_dim, 1 / std::sqrt(double(s.head_dim))};
 }
 
 MeasuredOp forward(const Sizes& s) {
@@ -52,34 +53,26 @@ MeasuredOp backward(const Sizes& s) {
           s.flops(4)};
 }
 
-std::vector<int64_t> numbers(const Config& config, const std::string& key, const std::string& text) {
-  std::vector<int64_t> found;
-  std::istringstream parts(text);
-  for (std::string part; std::getline(parts, part, ',');) {
-    size_t used = 0;
-    int64_t n = 0;
-    try {
-      n = std::stoll(part, &used);
-    } catch (const std::logic_error&) {
-    }
-    if (n < 1 || n > 1'000'000 || part.find_first_not_of(' ', used) != std::string::npos)
-      fail_config(fmt::format("{} = '{}' ({}): expected whole numbers from 1 to 1000000 with commas between them", key,
-                              text, config.origin(key)));
-    found.push_back(n);
-  }
-  return found;
+bool gives_model(const Config& config) {
+  return std::any_of(config.origins.begin(), config.origins.end(),
+                     [](const auto& origin) { return origin.first.starts_with("model."); });
 }
 
 }  // namespace
 
 BenchResult bench_attention(const Invocation& call) {
   const Config& config = call.config;
+  const int64_t batch = op_batch_size(config);
+  const DType dtype = op_dtype(config);
   std::vector<MeasuredOp> ops;
-  for (int64_t heads : numbers(config, "bench.heads", config.bench.heads))
-    for (int64_t tokens : numbers(config, "bench.tokens", config.bench.tokens)) {
-      const Sizes s{op_batch_size(config), tokens, heads, op_dtype(config)};
-      ops.push_back(forward(s)), ops.push_back(backward(s));
-    }
+  auto measure = [&](const Sizes& s) { ops.push_back(forward(s)), ops.push_back(backward(s)); };
+  if (gives_model(config)) {
+    const VitConfig vit = vit_shape(call).config;
+    measure({batch, vit.tokens(), vit.num_attention_heads, vit.hidden_size / vit.num_attention_heads, dtype});
+  } else {
+    for (int64_t heads : kHeads)
+      for (int64_t tokens : kTokens) measure({batch, tokens, heads, kHeadDim, dtype});
+  }
   return bench_ops(call, ops);
 }
 

@@ -3,19 +3,12 @@
 #include <algorithm>
 
 #include "app/device_rates.hpp"
-#include "core/device/gpus.hpp"
 #include "train/device_choice.hpp"
 
 namespace viaduct::app {
 namespace {
 
 constexpr int64_t kBatchSize = 64;
-
-DeviceRates roofs(const Config& config, Device device) {
-  const int64_t wanted = config.bench.roof_side;
-  const int64_t side = device.is_cuda() ? side_that_fits(wanted, gpu(device.index).free_bytes) : wanted;
-  return measure_rates(device, op_dtype(config), side);
-}
 
 BenchRow row_of(const MeasuredOp& op, const StepTimes& times, const DeviceRates& roof) {
   const double least = std::max(op.bytes() / roof.copy, op.flops / roof.products);
@@ -54,7 +47,7 @@ BenchResult bench_ops(const Invocation& call, const std::vector<MeasuredOp>& ops
   const Config& config = call.config;
   if (call.world.size > 1) fail_config("single ops are measured by one rank; start this benchmark without mpirun");
   const Device device = choose_device(config, call.comm);
-  const DeviceRates roof = roofs(config, device);
+  const DeviceRates roof = measure_rates(device, op_dtype(config));
   const OpTiming timing{.dtype = op_dtype(config),
                         .steps = config.bench.steps,
                         .warmup = config.bench.warmup,
@@ -64,7 +57,8 @@ BenchResult bench_ops(const Invocation& call, const std::vector<MeasuredOp>& ops
   return {{.settings = {{"device", describe(device)}, {"precision", config.train.precision}},
            .values = {{"batch_size", double(op_batch_size(config))},
                       {"copy_bytes_per_second", roof.copy},
-                      {"product_flops_per_second", roof.products}}},
+                      {"product_flops_per_second", roof.products},
+                      {"product_side", double(roof.side)}}},
           std::move(rows)};
 }
 

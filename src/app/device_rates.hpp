@@ -7,13 +7,14 @@ namespace viaduct::app {
 struct DeviceRates {
   double copy = 0;      // bytes a second of a large copy on the device, read and written counted
   double products = 0;  // floating-point operations a second of matrix products
+  int64_t side = 0;     // of their matrices; 0: of the CPU, where several shapes were tried
 };
-// On a GPU a copy of 16 side^2 bytes, and ops::linear of random [side, side] matrices of `dtype`; on the CPU those of
-// host_info.hpp, whatever the side.
-DeviceRates measure_rates(Device, DType, int64_t side);
+// On a GPU ops::linear of random [side, side] matrices of `dtype`, and a copy of 16 side^2 bytes; on the CPU the rates of
+// host_info.hpp.
+DeviceRates measure_rates(Device, DType);
 
-// `wanted`, or half of it, and so on, until the copy's memory fits into three quarters of the GPU's that is free.
-int64_t side_that_fits(int64_t wanted, int64_t free_bytes);
-constexpr int64_t kRateSide = 8192;
+// 8192, or less: half of it, and so on, until the copy's memory fits into three quarters of the GPU's that is free; and no
+// more than a device needs to work for a millisecond at once, as it does when it is not a real one.
+int64_t side_that_fits(int64_t free_bytes);
 
 }  // namespace viaduct::app

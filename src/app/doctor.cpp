@@ -72,7 +72,7 @@ Exit run(const Invocation& call) {
   check_rates(call, found);
   const GpuFacts gpus = gpu_facts(call.world, call.config);
   judge_gpus(gpus, found);
-  measure_gpu(gpus, kRateSide, found);
+  measure_gpu(gpus, found);
 
   int problems = 0;
   for (const std::string& count : call.comm.all_gather_text(std::to_string(found.problems)))

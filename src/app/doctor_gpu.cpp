@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "app/device_rates.hpp"
 #include "core/base/check.hpp"
 
 namespace viaduct::app {
@@ -56,18 +57,15 @@ void judge_gpus(const GpuFacts& f, Findings& found) {
                   f.local_size, count, count == 1 ? "" : "s", count, count == 1 ? "" : "s");
 }
 
-void measure_gpu(const GpuFacts& f, int64_t side, Findings& found) {
+void measure_gpu(const GpuFacts& f, Findings& found) {
   if (!is_wanted(f) || size_t(f.local_rank) >= f.gpus.size()) return;
   const Gpu& g = f.gpus[size_t(f.local_rank)];
   if (g.major < kOldestMajor) return;
-  const int64_t fitting = side_that_fits(side, g.free_bytes);
-  if (fitting < side)
-    found.fact("gpu memory", "little is free: products of {} instead of {} are measured", fitting, side);
   try {
-    const DeviceRates rates = measure_rates(Device::cuda(g.index), DType::bf16, fitting);
+    const DeviceRates rates = measure_rates(Device::cuda(g.index), DType::bf16);
     found.fact("gpu copy", "{:.0f} GB/s, read and written", rates.copy / 1e9);
-    found.fact("gpu products", "{:.1f} TFLOP/s in bf16, {} x {} x {}", rates.products / 1e12, fitting, fitting,
-               fitting);
+    found.fact("gpu products", "{:.1f} TFLOP/s in bf16, matrices of {} x {}", rates.products / 1e12, rates.side,
+               rates.side);
   } catch (const Error& e) {
     found.problem("GPU {} was found and cannot compute: {}", g.index, e.what());
   }

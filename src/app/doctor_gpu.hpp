@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "app/device_rates.hpp"
 #include "app/findings.hpp"
 #include "comm/mpi_world.hpp"
 #include "core/device/gpus.hpp"
@@ -22,8 +21,7 @@ struct GpuFacts {
 GpuFacts gpu_facts(const World&, const Config&);
 
 void judge_gpus(const GpuFacts&, Findings&);
-// Copies and products on the GPU of this rank, if it has one to itself. `side`: see measure_rates, less where the memory
-// that is free does not do.
-void measure_gpu(const GpuFacts&, int64_t side, Findings&);
+// Copies and products on the GPU of this rank, if it has one to itself.
+void measure_gpu(const GpuFacts&, Findings&);
 
 }  // namespace viaduct::app

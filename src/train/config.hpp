@@ -221,16 +221,12 @@ struct ScenesSection {
 };
 
 struct BenchSection {
-  int64_t steps = 10, warmup = 2, roof_side = 8192;
-  std::string tokens = "50, 197, 442, 577", heads = "12, 16", json;
+  int64_t steps = 10, warmup = 2;
+  std::string json;
   template <class V>
   void fields(V&& v) {
     v("steps", steps, rule::between(1, rule::kMany), "measured steps");
     v("warmup", warmup, rule::between(0, rule::kMany), "steps before the measured ones");
-    v("tokens", tokens, rule::text(), "attention: lengths of the sequences");
-    v("heads", heads, rule::text(), "attention: numbers of heads, of 64 channels each");
-    v("roof_side", roof_side, rule::between(1, 1e6),
-      "kernels, attention, gemm on a GPU: side of the square product whose rate theirs are compared with");
     v("json", json, rule::text(), "file for what the table says, one JSON object a row, SI units");
   }
 };

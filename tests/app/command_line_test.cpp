@@ -69,8 +69,6 @@ TEST(CommandLine, RefusalsSayWhatIsWrong) {
       {"bench trian", "unknown bench subject 'trian'; did you mean train?"},
       {"bench comm", "viaduct bench comm is not in this version"},
       {"bench kernels --model.arch bridgetower", "takes its sizes from a ViT"},
-      {"bench attention --bench.tokens 5,x", "bench.tokens = '5,x' (command line): expected whole numbers"},
-      {"bench attention --bench.heads 0", "bench.heads = '0' (command line): expected whole numbers"},
       {"report", "viaduct report needs run folders"},
       {"scenes", "viaduct scenes needs the folder"},
       {"plan --model.hidden_size 7 --model.num_attention_heads 2", "hidden_size"},

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "app/device_rates.hpp"
+
 namespace viaduct::app {
 namespace {
 
@@ -58,7 +60,7 @@ TEST(DoctorGpu, AnOldOneIsAProblemUnlessTheCpuComputes) {
   facts.kind = "cpu";
   EXPECT_EQ(judged(facts).problems, 0);
   facts.kind = "auto", facts.local_rank = 1;
-  measure_gpu(facts, 1, found);  // would fail to start it
+  measure_gpu(facts, found);  // would fail to start it
   EXPECT_EQ(found.problems, 1) << found.text;
 }
 
@@ -75,9 +77,9 @@ TEST(DoctorGpu, RanksThatShareAGpuAreAProblem) {
 }
 
 TEST(DoctorGpu, TheSideOfTheProductFitsTheMemory) {
-  EXPECT_EQ(side_that_fits(8192, int64_t(80) << 30), 8192);
-  EXPECT_EQ(side_that_fits(8192, int64_t(2) << 30), 4096);  // 32 bytes an element in three quarters of it
-  EXPECT_EQ(side_that_fits(8192, 0), 1);
+  EXPECT_EQ(side_that_fits(int64_t(80) << 30), 8192);
+  EXPECT_EQ(side_that_fits(int64_t(2) << 30), 4096);  // 32 bytes an element in three quarters of it
+  EXPECT_EQ(side_that_fits(0), 1);
 }
 
 }  // namespace
