@@ -59,7 +59,7 @@ $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags
 # headers stand in for CUDA's (tests/emulation).
 device_dirs := src/core/device src/core/ops
 # Loads of a pack that only a later, equal condition reads are beyond what g++ follows in kernels.
-emulated_compile = $(compile) -Wno-maybe-uninitialized -Wno-uninitialized -Itests/emulation/include -DVIADUCT_CUDA=1
+emulated_compile = $(compile) -Wno-maybe-uninitialized -Wno-uninitialized -Wno-unknown-pragmas -Itests/emulation/include -DVIADUCT_CUDA=1
 $(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,C++  $< (emulated))

@@ -11,6 +11,7 @@
 #include "train/device_choice.hpp"
 #include "train/host_memory.hpp"
 #include "train/image_text.hpp"
+#include "train/product_choice.hpp"
 
 namespace viaduct {
 namespace {
@@ -63,12 +64,14 @@ std::string plan_text(const MemoryPlan& p) {
   return text + fmt::format(", activations {}, batches {}", gib(p.activations), gib(p.batches));
 }
 
-Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm)
+Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm,
+               const std::string& products)
     : source_(source), comm_(comm), device_(choose_device(config, comm)) {
   MakeTask make = task_maker(source, config, comm.size(), &comm);
   StepShape shape = step_shape(config, device_.kind, training, comm.rank(), comm.size());
   plan_ = plan_memory(make, shape);
   check_memory(make, shape);
+  choose_products(device_, products, comm);
   task_ = make();
   ParameterStore& store = task_->parameters();
   store.materialize(device_, shape.dtype, training,

@@ -41,7 +41,7 @@ std::string describe(const void* p, const Allocation& a) {
 }
 
 void check_guard(void* p, const Allocation& a, const char* when) {
-  if (sanitized()) return;  // AddressSanitizer watches the zones itself
+  if (__asan_poison_memory_region) return;  // AddressSanitizer watches the zones itself
   auto* begin = static_cast<unsigned char*>(p);
   auto written = [&](unsigned char* from, unsigned char* to) {
     auto* w = std::find_if(from, to, [](unsigned char c) { return c != kGuard; });

@@ -5,9 +5,9 @@
 
 namespace viaduct::ops {
 
-void tune_products(Device device) {
+void tune_products(Device device, double least_flops) {
   if constexpr (viaduct::cuda::kBuilt)
-    if (device.is_cuda()) cuda::tune_products(device);
+    if (device.is_cuda()) cuda::tune_products(device, least_flops);
 }
 
 std::string product_algorithms(Device device) {

@@ -7,6 +7,8 @@
 // are permuted: chunk ^ row % 8 for D = 64 and 128, where 8 chunks, all banks, separate rows; in general only
 // gcd(D / 8, 8) rows, taken `period` apart, would meet in a bank, and the exclusive or is with their number.
 #pragma once
+#include <cstring>
+
 #include "core/ops/cuda/attention_operands.cuh"
 #include "core/ops/cuda/mma.cuh"
 
@@ -221,8 +223,9 @@ __device__ __forceinline__ uint32_t key_bits_of_tile(const uint32_t* bits, int k
   return bits[key / 32] >> (key % 32) & 0xffff;
 }
 
-// The part of a block's tiles that is this warp's, and the segments of the other operand that all warps of the block
-// share: for every tile begin(first row), then for every segment step(segment, first row of it, rows, is there a tile?).
+// What all tensor-core kernels do with a block's part of a head: its warps take a tile each, round after round. For a
+// tile begin(its first row), then step(it, first, count) for every segment of the other operand, then end(it). The block
+// shares a segment, brought by load(first, count): once if that is all, else in every round.
 template <class Load, class Begin, class Step, class End>
 __device__ __forceinline__ void for_tiles(const Tiling& tiling, int part, int rows, int others, Load load, Begin begin,
                                           Step step, End end) {
@@ -230,19 +233,23 @@ __device__ __forceinline__ void for_tiles(const Tiling& tiling, int part, int ro
   const int first = part * tiling.tiles, last = min(first + tiling.tiles, (rows + kTile - 1) / kTile);
   for (int round = first; round < last; round += warps) {
     const int tile = round + int(threadIdx.x) / kWarp;
-    if (tile < last) begin(tile * kTile);
+    const bool has_tile = tile < last;
     for (int at = 0; at < others; at += tiling.segment) {
       const int count = min(tiling.segment, (others - at + kTile - 1) / kTile * kTile);
-      if (round == first || tiling.segment < others) {
+      const bool loads = round == first || tiling.segment < others;
+      if (loads) {
         __syncthreads();  // nobody reads what was there before
         load(at, count);
         cp_async_commit();
+      }
+      if (has_tile && at == 0) begin(tile * kTile);
+      if (loads) {
         cp_async_wait<0>();
         __syncthreads();
       }
-      if (tile < last) step(tile * kTile, at, count);
+      if (has_tile) step(tile * kTile, at, count);
     }
-    if (tile < last) end(tile * kTile);
+    if (has_tile) end(tile * kTile);
   }
 }
 

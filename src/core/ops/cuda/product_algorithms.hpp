@@ -1,5 +1,5 @@
-// Which algorithm of cuBLASLt computes which matrix product. There are many for each; the fastest is found by measuring,
-// once, and kept as text from then on, so that a clock never changes bits.
+// Which algorithm of cuBLASLt computes which matrix product. There are many for each; the fastest is found by
+// measuring, once, and kept as text from then on, so that a clock never changes bits.
 #pragma once
 #include <map>
 #include <optional>

@@ -22,8 +22,8 @@ class ProductChoice {
   std::string text(const std::string& library);
   bool load(const std::string& text, const std::string& library);
 
-  // Whether the key's epilogue is part of its product. Where that was not measured, sums of rows are not: few algorithms
-  // have them.
+  // Whether the key's epilogue is part of its product. Where that was not measured, sums of rows are not: few
+  // algorithms have them.
   bool fuses(int device, const ProductKey&);
   // False where cuBLASLt refuses the product; a warning has been said then.
   bool run(int device, const ProductKey&, const ProductOperands&, cudaStream_t);

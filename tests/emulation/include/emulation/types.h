@@ -11,9 +11,10 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))  // unlike alignas, allowed behind __shared__
-// One copy per block. Blocks on several host threads need thread_local; AddressSanitizer watches the ends of statics
-// but not of thread_locals, and then the blocks run one after another.
-#ifdef __SANITIZE_ADDRESS__
+// One copy per block. Blocks on several host threads need thread_local. Under sanitizers blocks run one after another:
+// AddressSanitizer watches the ends of statics only, and ThreadSanitizer would see the flag that says whether a
+// thread_local has been initialised.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define __shared__ static
 #else
 #define __shared__ static thread_local
