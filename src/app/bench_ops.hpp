@@ -17,8 +17,8 @@ VitShape vit_shape(const Invocation&);
 
 std::string dims(const Shape&);  // "64x197x768"
 
-// Measures the ops on the device that the config chooses, one rank. A row says seconds, bytes and operations a second, and
-// `roof_share`: the seconds that the device needs at least, because it must copy these bytes and multiply this much
+// Measures the ops on the device that the config chooses, one rank. A row says seconds, bytes and operations a second,
+// and `roof_share`: the seconds that the device needs at least, because it must copy these bytes and multiply this much
 // (device_rates.hpp), over the seconds that passed.
 BenchResult bench_ops(const Invocation&, const std::vector<MeasuredOp>&);
 

@@ -14,7 +14,7 @@ constexpr int64_t kCopied = 16;         // bytes an element of a square
 constexpr double kRoundSeconds = 0.05;  // long enough for clocks to settle as they do in a training
 
 constexpr int64_t kLargestSide = 8192, kSmallestSide = 64;
-constexpr double kEnoughSeconds = 1e-3;  // of one product: there a faster device would still be measured rightly
+constexpr double kEnoughSeconds = 1e-3;  // of one product: on a device that needs them a larger one says no more
 
 MeasuredOp product(int64_t side, DType dtype) {
   const OpOperand matrix{{side, side}, dtype};

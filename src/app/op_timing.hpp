@@ -33,9 +33,9 @@ struct OpTiming {
   bool graph = true;               // cuda: a round is replayed as one graph, as a step of training is
 };
 
-// Seconds of a call, the middle and the best of the rounds, by the device's own time (core/device/device_timer.hpp). Calls
-// take other operands in turn, together twice the last cache as far as 16 sets of them go that far. Matrix products use
-// the fastest algorithm that the device's library has (core/ops/product_algorithms.hpp).
+// Seconds of a call, the middle and the best of the rounds, by the device's own time (core/device/device_timer.hpp).
+// Calls take other operands in turn, together twice the last cache, but of small ops 16 sets at most. Matrix products
+// use the fastest algorithm that the device's library has (core/ops/product_algorithms.hpp).
 StepTimes time_op(Device, const MeasuredOp&, const OpTiming&);
 
 }  // namespace viaduct::app

@@ -1,5 +1,5 @@
-// Seconds that a stream's work takes: on a cuda device between two events of the stream, as the device counts them, on the
-// CPU by its steady clock.
+// Seconds that a stream's work takes: on a cuda device between two events of the stream, as the device counts them, on
+// the CPU by its steady clock.
 #pragma once
 #include <chrono>
 
