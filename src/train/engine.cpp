@@ -6,6 +6,7 @@
 #include "core/base/log.hpp"
 #include "core/device/gpus.hpp"
 #include "core/ops/elementwise.hpp"
+#include "core/ops/product_algorithms.hpp"
 #include "models/hf_weights.hpp"
 #include "train/classification.hpp"
 #include "train/device_choice.hpp"
@@ -69,6 +70,7 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
     : source_(source), comm_(comm), device_(choose_device(config, comm)) {
   MakeTask make = task_maker(source, config, comm.size(), &comm);
   StepShape shape = step_shape(config, device_.kind, training, comm.rank(), comm.size());
+  ops::begin_planning_products(device_);
   plan_ = plan_memory(make, shape);
   check_memory(make, shape);
   choose_products(device_, products, comm);

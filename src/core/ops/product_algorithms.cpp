@@ -5,6 +5,11 @@
 
 namespace viaduct::ops {
 
+void begin_planning_products(Device device) {
+  if constexpr (viaduct::cuda::kBuilt)
+    if (device.is_cuda()) cuda::begin_planning_products();
+}
+
 void tune_products(Device device, double least_flops) {
   if constexpr (viaduct::cuda::kBuilt)
     if (device.is_cuda()) cuda::tune_products(device, least_flops);

@@ -8,7 +8,10 @@
 
 namespace viaduct::ops {
 
-// Measures the products that steps on Device::meta(device.kind) have asked for since the process began and that have no
+// A step is about to be planned: products that earlier plans asked for are no longer wanted.
+void begin_planning_products(Device);
+
+// Measures the products that steps on Device::meta(device.kind) have asked for since then and that have no
 // algorithm yet, if they have at least so many operations: below, a product takes as long as its launch, and the
 // library's first proposal serves. Takes seconds and memory of the device that it gives back: before the arena of the
 // step is made, and outside the capture of a graph.

@@ -15,6 +15,7 @@ class ProductChoice {
   static ProductChoice& of_process();
 
   void record(const ProductKey&);
+  void forget_recorded();
   std::vector<ProductKey> without_algorithm();
   void choose(const ProductKey&, const ProductAlgorithm&);
   void forget(const ProductKey&);

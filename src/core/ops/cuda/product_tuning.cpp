@@ -181,6 +181,8 @@ void tune(Device device, const ProductKey& key) {
 
 }  // namespace
 
+void begin_planning_products() { ProductChoice::of_process().forget_recorded(); }
+
 void tune_products(Device device, double least_flops) {
   ProductChoice& choice = ProductChoice::of_process();
   for (const ProductKey& key : choice.without_algorithm())
