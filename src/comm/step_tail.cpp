@@ -1,14 +1,12 @@
 #include "comm/step_tail.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace viaduct {
 namespace {
 
 constexpr int kDigitBits = 11;
 constexpr int kLossDigits = 12, kCountDigits = 6;  // 132 and 66 bits
-constexpr int kLossFraction = 64;                  // bits behind the point: a double up to 2^50 fits nearly exactly
 static_assert(kLossDigits + 4 * kCountDigits <= ParameterStore::kTailSlot);
 
 using Wide = unsigned __int128;
@@ -29,9 +27,8 @@ __int128 take(const T*& at, int digits) {
 
 template <class T>
 void write(const StepTail& tail, T* at) {
-  const bool usable = std::abs(tail.loss_sum) < 0x1p50;  // false for NaN
-  const __int128 loss = usable ? __int128(std::ldexp(tail.loss_sum, kLossFraction)) : 0;
-  at = put(at, Wide(loss), kLossDigits);
+  const bool usable = tail.loss_sum.finite();
+  at = put(at, Wide(usable ? tail.loss_sum.units() : 0), kLossDigits);
   for (int64_t count :
        {tail.terms, tail.quarantined, tail.stop, usable ? tail.nonfinite : std::max<int64_t>(1, tail.nonfinite)})
     at = put(at, Wide(__int128(count)), kCountDigits);
@@ -40,7 +37,7 @@ void write(const StepTail& tail, T* at) {
 template <class T>
 StepTail read(const T* at) {
   StepTail tail;
-  tail.loss_sum = std::ldexp(double(take(at, kLossDigits)), -kLossFraction);
+  tail.loss_sum = LossSum::of(take(at, kLossDigits));
   for (int64_t* count : {&tail.terms, &tail.quarantined, &tail.stop, &tail.nonfinite})
     *count = int64_t(take(at, kCountDigits));
   return tail;

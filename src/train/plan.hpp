@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "train/task.hpp"
@@ -14,7 +15,7 @@ struct StepShape {
   DType dtype = DType::f32;
   bool training = true;      // false: evaluation and prediction only
   int64_t batches_held = 1;  // by the loaders, those in use included
-  std::string strategy = "ddp";
+  GradSyncOptions sync;
   int rank = 0, ranks = 1;  // the first has the largest part of what a strategy divides
 };
 
@@ -28,6 +29,9 @@ struct MemoryPlan {
   std::map<std::string, int64_t> scopes;  // of the arena's peak
   int64_t total() const { return parameters + gradients + optimizer + packed + activations + batches; }
 };
+
+// The gradients that a rank keeps in the store; absent: all.
+std::optional<Range> kept_gradients(const StepShape&, const ParameterStore&);
 
 using MakeTask = std::function<std::unique_ptr<Task>()>;
 MemoryPlan plan_memory(const MakeTask&, const StepShape&);

@@ -15,8 +15,8 @@ namespace viaduct {
 
 struct TrainerOptions {
   int64_t start_step = 0, total_steps = 0, accumulate = 1;
-  int64_t eval_every = 0, checkpoint_every = 0;  // steps; 0: never
-  bool evaluation_owed = false;                  // at start_step: the run was stopped before it
+  int64_t eval_every = 0, checkpoint_every = 0, parity_every = 0;  // steps; 0: never
+  bool evaluation_owed = false;                                    // at start_step: the run was stopped before it
   double learning_rate = 5e-5, clip_norm = 1;
   Schedule schedule;
 };
@@ -32,6 +32,7 @@ class Trainer {
     // Returns the checkpoint's folder.
     std::function<std::string(int64_t step, const std::map<std::string, double>& metrics)> save;
     std::function<void(int64_t step)> before_step;  // faults on purpose
+    std::function<void(int64_t step)> parity;       // every parity_every steps, when all values have arrived
     std::function<bool()> stop_requested;           // of this rank alone
   };
 
@@ -42,7 +43,8 @@ class Trainer {
   RunEnd run();
 
  private:
-  StepTail step();               // one optimizer step; the whole of it fits here
+  StepTail step();  // one optimizer step; the whole of it fits here
+  [[noreturn]] void fail_diverged(const StepTail&);
   void update(const StepTail&);  // clipping and AdamW, on gradients that are sums over all ranks
   void report(const StepTail&);
   std::map<std::string, double> evaluate();

@@ -39,7 +39,7 @@ TEST(Buckets, CloseAtTheSizeAndKeepTheLastSmall) {
   EXPECT_EQ(make_buckets({{64, 128}}, 4, 1), (R{{0, 128}}));
 }
 
-const std::vector<std::string> kStrategies{"ddp", "fast_ddp", "zero1"};
+const std::vector<std::string> kStrategies{"ddp", "fast_ddp", "zero1", "zero2"};
 
 TEST(Shards, AreCutAtChunksOfTheNorm) {
   using R = std::vector<Range>;
@@ -54,7 +54,7 @@ class Reports : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     add_blocks(store, {3, 4, 5});
-    sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
+    sync = make_grad_sync({.strategy = GetParam(), .bucket_mb = 1e-6}, store, comm);
   }
   ParameterStore store;
   SelfComm comm;
@@ -99,7 +99,7 @@ TEST(Ddp, RefusesALossWhenTheTailIsOnItsWay) {
   ParameterStore store;
   add_blocks(store, {3, 4, 5});
   SelfComm comm;
-  Ddp sync(store, comm, 25);
+  Ddp sync(store, comm, {});
   float loss = 1;
   sync.begin({}, true);
   report_all(store, sync);
@@ -119,7 +119,7 @@ TEST_P(Strategies, BlocksMayBecomeReadyInAnotherOrderOnEachRank) {
   run_ranks(3, [&](Communicator& comm) {
     ParameterStore store;
     add_blocks(store, {30, 40, 50});
-    auto sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
+    auto sync = make_grad_sync({.strategy = GetParam(), .bucket_mb = 1e-6}, store, comm);
     for (int step = 0; step < 20; ++step) {
       store.zero_gradients();
       sync->begin({}, true);
@@ -142,7 +142,7 @@ TEST_P(Strategies, AFailureOfTheCommunicationSurfaces) {
                          [&](Communicator& comm) {
                            ParameterStore store;
                            add_blocks(store, {comm.rank() ? 100 : 1000});  // the ranks disagree about the model
-                           auto sync = make_grad_sync({GetParam(), 25}, store, comm);
+                           auto sync = make_grad_sync({.strategy = GetParam()}, store, comm);
                            sync->begin({}, true);
                            report_all(store, *sync);
                            sync->finish();
@@ -154,9 +154,9 @@ TEST(MakeGradSync, RefusesWhatItDoesNotKnow) {
   ParameterStore store;
   add_blocks(store, {3});
   SelfComm comm;
-  EXPECT_THROW(make_grad_sync({"zero9", 25}, store, comm), Error);
-  EXPECT_THROW(make_grad_sync({"ddp", 0}, store, comm), Error);
-  EXPECT_THROW(make_grad_sync({"ddp", std::nan("")}, store, comm), Error);
+  EXPECT_THROW(make_grad_sync({.strategy = "zero9"}, store, comm), Error);
+  EXPECT_THROW(make_grad_sync({.bucket_mb = 0}, store, comm), Error);
+  EXPECT_THROW(make_grad_sync({.bucket_mb = std::nan("")}, store, comm), Error);
 }
 
 template <class T>
