@@ -83,23 +83,31 @@ ModelSource bench_source(Config& config) {
 
 struct Subject {
   const char* name;
-  BenchRow (*run)(const Invocation&);  // absent: not in this version
+  std::vector<BenchRow> (*run)(const Invocation&);  // absent: not in this version
 };
-const std::vector<Subject> kSubjects = {{"train", bench_train}, {"infer", bench_infer}, {"loader", bench_loader},
-                                        {"comm", nullptr},      {"kernels", nullptr},   {"attention", nullptr},
+template <BenchRow (*run)(const Invocation&)>
+std::vector<BenchRow> one_row(const Invocation& call) {
+  return {run(call)};
+}
+const std::vector<Subject> kSubjects = {{"train", one_row<bench_train>},
+                                        {"infer", one_row<bench_infer>},
+                                        {"loader", one_row<bench_loader>},
+                                        {"comm", bench_comm},
+                                        {"kernels", nullptr},
+                                        {"attention", nullptr},
                                         {"gemm", nullptr}};
 
 const Subject& find_subject(const std::string& name) {
   std::vector<std::string> known;
   for (const Subject& s : kSubjects) {
     if (name == s.name && !s.run)
-      fail_config(fmt::format("viaduct bench {} is not in this version; use train, infer or loader", name));
+      fail_config(fmt::format("viaduct bench {} is not in this version; use train, infer, loader or comm", name));
     if (name == s.name) return s;
     if (s.run) known.push_back(s.name);
   }
   std::string meant = nearest(name, known, 2);
   fail_config(fmt::format("unknown bench subject '{}'; {}", name,
-                          meant.empty() ? "expected train, infer or loader" : "did you mean " + meant + "?"));
+                          meant.empty() ? "expected train, infer, loader or comm" : "did you mean " + meant + "?"));
 }
 
 void print(const std::string& subject, const BenchRow& row) {
@@ -108,21 +116,25 @@ void print(const std::string& subject, const BenchRow& row) {
   for (const auto& [name, value] : row.values) fmt::print("  {:<30} {:.6g}\n", name, value);
 }
 
-void write_json(const std::string& path, const std::string& subject, const BenchRow& row) {
-  nlohmann::ordered_json object = {{"subject", subject}};
-  for (const auto& [name, value] : row.settings) object[name] = value;
-  for (const auto& [name, value] : row.values) object[name] = value;
-  write_file_durable(path, object.dump() + "\n");
+void write_json(const std::string& path, const std::string& subject, const std::vector<BenchRow>& rows) {
+  std::string lines;
+  for (const BenchRow& row : rows) {
+    nlohmann::ordered_json object = {{"subject", subject}};
+    for (const auto& [name, value] : row.settings) object[name] = value;
+    for (const auto& [name, value] : row.values) object[name] = value;
+    lines += object.dump() + "\n";
+  }
+  write_file_durable(path, lines);
 }
 
 Exit run(const Invocation& call) {
-  if (call.subjects.empty()) fail_config("viaduct bench needs a subject: train, infer or loader");
+  if (call.subjects.empty()) fail_config("viaduct bench needs a subject: train, infer, loader or comm");
   const Subject& subject = find_subject(call.subjects[0]);
   settle(call);
-  BenchRow row = subject.run(call);
+  const std::vector<BenchRow> rows = subject.run(call);
   if (call.world.rank == 0) {
-    print(subject.name, row);
-    if (!call.config.bench.json.empty()) write_json(call.config.bench.json, subject.name, row);
+    for (const BenchRow& row : rows) print(subject.name, row);
+    if (!call.config.bench.json.empty()) write_json(call.config.bench.json, subject.name, rows);
   }
   return Exit::ok;
 }
@@ -149,14 +161,16 @@ BenchSubject::BenchSubject(const Config& given, Communicator& comm) : config(giv
 
 const Command bench_command = {
     "bench",
-    "train|infer|loader",
+    "train|infer|loader|comm",
     "how fast this machine runs a model",
     "Measures whole steps of the model that [model] describes (ViT-B/16-224 unless told otherwise) and compares them "
     "with the\n"
     "rate of plain matrix products in the same run. Rates are of all ranks together, from the middle of the step "
     "times;\n"
     "`best_` ones from the shortest. Images: data.train, or drawn ones with long texts. Say train.batch_size,\n"
-    "train.precision, data.workers, and of an image-text model task.name and data.max_text_length, as for a run.",
+    "train.precision, data.workers, and of an image-text model task.name and data.max_text_length, as for a run. "
+    "`comm` "
+    "measures\nall-reduce from 4 KB to 64 MB beside MPI_Allreduce.",
     {"bench", "model", "task", "data", "train", "parallel", "device"},
     1,
     false,

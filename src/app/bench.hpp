@@ -13,7 +13,8 @@ struct BenchRow {
   std::vector<std::pair<std::string, double>> values;         // in SI units; shares are fractions
 };
 
-// Collective; rank 0's row counts.
+// Collective; rank 0's rows count.
+std::vector<BenchRow> bench_comm(const Invocation&);
 BenchRow bench_train(const Invocation&);
 BenchRow bench_infer(const Invocation&);
 BenchRow bench_loader(const Invocation&);
