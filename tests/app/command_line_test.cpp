@@ -67,7 +67,7 @@ TEST(CommandLine, RefusalsSayWhatIsWrong) {
       {"export", "viaduct export needs two folders"},
       {"bench", "viaduct bench needs a subject"},
       {"bench trian", "unknown bench subject 'trian'; did you mean train?"},
-      {"bench comm", "viaduct bench comm measures what ranks exchange"},
+      {"bench kernels", "viaduct bench kernels is not in this version"},
       {"report", "viaduct report needs run folders"},
       {"scenes", "viaduct scenes needs the folder"},
       {"plan --model.hidden_size 7 --model.num_attention_heads 2", "hidden_size"},
