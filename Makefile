@@ -1,5 +1,6 @@
 # make            build/viaduct           make demo      train on generated scenes, two ranks (DATA=folder: on your photographs)
 # make test       the whole suite         make bench     measure this machine
+# make test-long  every fault in every phase, minutes
 # make sanitize   the suite under ASan + UBSan, the loader under ThreadSanitizer
 # make format     clang-format            make deps      look for packages again     make clean
 # make bundle     build/bundle: the program and the tests of a real GPU, for a host with only a driver and CUDA's libraries
@@ -16,7 +17,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all tests test demo bench bundle sanitize format deps clean FORCE
+.PHONY: all tests test test-long demo bench bundle sanitize format deps clean FORCE
 all: $(BUILD)/viaduct
 
 # Packages: found (and installed) once, before anything is compiled, and again when the environment changes. make reads
@@ -135,6 +136,10 @@ tests: $(suites:%=$(BUILD)/tests/%) $(BUILD)/viaduct
 
 test: tests
 	$(Q)BUILD=$(BUILD) launch/run-tests $(suites)
+
+# What takes minutes: every fault in every phase.
+test-long: tests
+	$(Q)BUILD=$(BUILD) FILTER='*Long.*' launch/run-tests app
 
 demo: $(BUILD)/viaduct
 	$(Q)BUILD=$(BUILD) DATA="$(DATA)" launch/demo

@@ -13,7 +13,7 @@ struct BenchRow {
   std::vector<std::pair<std::string, double>> values;         // in SI units; shares are fractions
 };
 
-// Of whole passes one row; of single ops what holds for all of them, and a row each.
+// Of whole passes one row; of what is measured in several sizes or ops what holds for all of them, and a row each.
 struct BenchResult {
   BenchRow all;
   std::vector<BenchRow> rows{};
@@ -23,6 +23,7 @@ struct BenchResult {
 BenchResult bench_train(const Invocation&);
 BenchResult bench_infer(const Invocation&);
 BenchResult bench_loader(const Invocation&);
+BenchResult bench_comm(const Invocation&);       // all-reduce in several sizes
 BenchResult bench_kernels(const Invocation&);    // ops that memory bounds, in the sizes of a ViT
 BenchResult bench_attention(const Invocation&);  // of [model], or of several lengths
 BenchResult bench_gemm(const Invocation&);       // the products of a ViT block

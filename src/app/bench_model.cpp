@@ -6,6 +6,7 @@
 #include "comm/grad_sync.hpp"
 #include "train/host_memory.hpp"
 #include "train/metrics_log.hpp"
+#include "train/step_cut.hpp"
 #include "train/trainer.hpp"
 
 namespace viaduct::app {
@@ -40,7 +41,7 @@ BenchRow describe(const Invocation& call, const ModelSource& source, Engine& eng
                    {"precision", c.train.precision},
                    {"strategy", c.parallel.strategy}},
       .values = {
-          {"ranks", call.world.size}, {"threads", omp_get_max_threads()}, {"batch_size", double(c.train.batch_size)}}};
+          {"ranks", call.world.size}, {"threads", omp_get_max_threads()}, {"batch_size", double(step_cut(c).samples)}}};
 }
 
 // What both benchmarks say of their rate; `images` a step of all ranks. Operations are those that the published model
@@ -86,8 +87,8 @@ BenchResult bench_train(const Invocation& call) {
   double products = products_of_all(call);
   Engine engine(source, config, true, call.comm);
   engine.load_weights(uint64_t(config.train.seed));
-  auto sync = make_grad_sync({.strategy = config.parallel.strategy, .bucket_mb = config.parallel.bucket_mb},
-                             engine.task().parameters(), call.comm);
+  auto sync =
+      make_grad_sync(grad_sync_options(config, source.choice, call.comm.size()), engine.task().parameters(), call.comm);
   Loader loader(data, loader_options(config, Pass::training, source, subject.texts, call.comm, engine.device()));
   int64_t images = loader.plan().global_batch();
   if (data->size() < images)
@@ -96,7 +97,7 @@ BenchResult bench_train(const Invocation& call) {
   PhaseClock clock;
   StepWatch watch(config.bench.warmup);
   TrainerOptions options{.total_steps = config.bench.warmup + config.bench.steps,
-                         .accumulate = config.train.accumulate,
+                         .accumulate = step_cut(config).passes,
                          .graph = config.device.graph,
                          .learning_rate = config.train.lr,
                          .clip_norm = config.train.clip_norm,
@@ -111,7 +112,7 @@ BenchResult bench_train(const Invocation& call) {
   add_rates(row, call, engine.task(), true, times, double(images), products);
   StepReport mean = watch.window.take();
   double all = mean.seconds;
-  row.values.insert(row.values.end(), {{"accumulate", double(config.train.accumulate)},
+  row.values.insert(row.values.end(), {{"accumulate", double(step_cut(config).passes)},
                                        {"planned_memory_bytes", double(engine.plan().total())},
                                        {"data_share", mean.data_seconds / all},
                                        {"forward_share", mean.forward_seconds / all},

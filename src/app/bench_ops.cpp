@@ -46,7 +46,7 @@ std::string dims(const Shape& shape) {
 BenchResult bench_ops(const Invocation& call, const std::vector<MeasuredOp>& ops) {
   const Config& config = call.config;
   if (call.world.size > 1) fail_config("single ops are measured by one rank; start this benchmark without mpirun");
-  const Device device = choose_device(config, call.comm);
+  const Device device = choose_device(config, call.comm, false);
   const DeviceRates roof = measure_rates(device, op_dtype(config));
   const OpTiming timing{.dtype = op_dtype(config),
                         .steps = config.bench.steps,

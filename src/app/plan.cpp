@@ -51,17 +51,17 @@ Exit run(const Invocation& call) {
   if (call.world.rank != 0) return Exit::ok;
   MakeTask make = task_maker(source, config, config.plan.ranks);
   const int ranks = int(config.plan.ranks);
-  const Device device = choose_device(config, call.comm);
-  StepShape training = step_shape(config, device.kind, true, 0, ranks);
-  StepShape inference = step_shape(config, device.kind, false, 0, ranks);
+  const Device device = choose_device(config, call.comm, true);
+  StepShape training = step_shape(config, source.choice, device.kind, true, 0, ranks);
+  StepShape inference = step_shape(config, source.choice, device.kind, false, 0, ranks);
   auto task = make();
 
   fmt::print("{}: {:.2f} M parameters, {}{}\n", describe(source.config), double(task->parameters().count()) / 1e6,
              config.train.precision,
              source.text_tokens > 0 ? fmt::format(", texts of {} tokens", source.text_tokens) : "");
-  print_plan(
-      plan_memory(make, training),
-      fmt::format("training, {} images a pass, {} of {} ranks", training.batch_size, training.strategy, ranks).c_str());
+  print_plan(plan_memory(make, training), fmt::format("training, {} images a pass, {} of {} ranks", training.batch_size,
+                                                      training.sync.strategy, ranks)
+                                              .c_str());
   print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
 
   auto memory = config.plan.memory_gb > 0 ? std::optional(int64_t(config.plan.memory_gb * 1e9))

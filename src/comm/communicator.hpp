@@ -21,6 +21,7 @@ class Communicator {
   virtual int size() const = 0;
   virtual const char* name() const = 0;  // "mpi", "self", ...: printed at start
 
+  // Sums of bf16 are formed in fp32 in the order of the ranks and rounded once.
   virtual void all_reduce(Tensor, Reduce, Stream&) = 0;                         // in place
   virtual void reduce_scatter(Tensor shard, Tensor full, Reduce, Stream&) = 0;  // full = size() x shard
   virtual void all_gather(Tensor full, Tensor shard, Stream&) = 0;

@@ -1,25 +1,21 @@
 // Strategy ddp: every rank holds all gradients; buckets are summed over the ranks while backward goes on.
 #pragma once
-#include <optional>
-
-#include "comm/buckets.hpp"
-#include "comm/comm_thread.hpp"
-#include "comm/reported_sync.hpp"
+#include "comm/bucketed_sync.hpp"
 
 namespace viaduct {
 
-class Ddp final : public ReportedSync {
+class Ddp final : public BucketedSync {
  public:
-  Ddp(ParameterStore&, Communicator&, double bucket_mb);
+  Ddp(ParameterStore& store, Communicator& comm, const GradSyncOptions& options) : BucketedSync(store, comm, options) {
+    wire_ = std::make_shared<GradientWire>(store, comm, options.wire, largest_bucket());
+  }
 
  private:
-  void pass_begun() override;
-  void block_ready(size_t block) override;
-  void complete() override;
-  void launch(Range bucket);
-
-  Buckets buckets_;
-  std::optional<CommThread> thread_;  // absent in a world of one
+  void launch(size_t bucket) override {
+    const Range range = buckets_.ranges()[bucket];
+    if (range.begin == 0) seal_tail();
+    submit([wire = wire_, range](Communicator& comm, Stream& stream) { wire->all_reduce(comm, stream, range); });
+  }
 };
 
 }  // namespace viaduct

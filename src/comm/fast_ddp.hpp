@@ -7,14 +7,21 @@ namespace viaduct {
 
 class FastDdp final : public ReportedSync {
  public:
-  FastDdp(ParameterStore& store, Communicator& comm) : ReportedSync(store, comm), stream_(store.grads().device) {}
+  FastDdp(ParameterStore& store, Communicator& comm, const GradSyncOptions& options)
+      : ReportedSync(store, comm, options.wire), stream_(store.grads().device) {
+    wire_ = std::make_shared<GradientWire>(store, comm, options.wire, store.size());
+  }
+
+  std::vector<std::string> collectives() const override {
+    return {fmt::format("all_reduce {} [{}]", name_of(wire_->type()), store_.size())};
+  }
 
  private:
   void pass_begun() override {}
   void block_ready(size_t) override {}
   void complete() override {
     seal_tail();
-    comm_.all_reduce(store_.grads(), Reduce::sum, stream_);
+    wire_->all_reduce(comm_, stream_, {0, store_.size()});
     stream_.synchronize();
   }
 

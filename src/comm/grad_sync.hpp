@@ -1,11 +1,13 @@
-// Synchronisation of gradients: what a strategy (ddp, fast_ddp, zero1) does between backward and the optimizer.
+// Synchronisation of gradients: what a strategy (ddp, fast_ddp, zero1, zero2) does between backward and the optimizer.
 //   begin(pass) .. [model: add_loss, open/ready per block] .. more passes .. finish()
-// Gradients are sums over loss terms; nothing is divided here. Only the last pass of a step communicates.
+// Gradients are sums over loss terms; nothing is divided here. Only the last pass of a step
+// communicates, but where gradients are divided every one does.
 #pragma once
 #include <memory>
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "comm/wire.hpp"
 #include "core/device/context.hpp"
 #include "core/nn/grad_sink.hpp"
 #include "core/nn/parameter.hpp"
@@ -43,6 +45,12 @@ class GradSync : public GradSink {
   // returns, all of them when settle() does. Nothing to do where every rank updates everything.
   virtual void updated() {}
   virtual void settle() {}
+  // The ranks that saw a loss or a gradient that is not finite; collective, after a finish() that says there are some.
+  virtual std::vector<int> nonfinite_ranks() = 0;
+  // The collectives of a step in their order, with type and elements: the same on every rank, or the ranks would hang.
+  virtual std::vector<std::string> collectives() const = 0;
+  // Memory beside the store's: staging, fixed point, buckets.
+  virtual int64_t bytes() const = 0;
   // Seconds that finish() of the last step waited for communication that backward did not hide.
   virtual double exposed_seconds() const = 0;
 };
@@ -50,6 +58,7 @@ class GradSync : public GradSink {
 struct GradSyncOptions {
   std::string strategy = "ddp";
   double bucket_mb = 25;
+  WireOptions wire;
 };
 std::unique_ptr<GradSync> make_grad_sync(const GradSyncOptions&, ParameterStore&, Communicator&);
 

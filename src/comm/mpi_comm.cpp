@@ -11,7 +11,7 @@
 namespace viaduct {
 namespace {
 
-// MPI has no bfloat16. Sums are formed in float and rounded once a pair.
+// MPI has no bfloat16. These two never round; sums go another way (sum_bf16).
 template <Reduce op>
 void reduce_bf16(void* in, void* in_out, int* count, MPI_Datatype*) {
   direct_reduce({in_out, in}, {in_out}, DType::bf16, op, {0, *count});
@@ -23,9 +23,8 @@ MPI_Op bf16_operation(Reduce op) {
     mpi_check(MPI_Op_create(f, 1, &made), "MPI_Op_create for bf16");
     return made;
   };
-  static MPI_Op operations[] = {make(reduce_bf16<Reduce::sum>), make(reduce_bf16<Reduce::max>),
-                                make(reduce_bf16<Reduce::min>)};
-  return operations[int(op)];
+  static MPI_Op largest = make(reduce_bf16<Reduce::max>), smallest = make(reduce_bf16<Reduce::min>);
+  return op == Reduce::max ? largest : smallest;
 }
 
 MPI_Datatype datatype(DType t) {
@@ -51,7 +50,8 @@ MPI_Op operation(Reduce op, DType t) {
   return op == Reduce::sum ? MPI_SUM : op == Reduce::max ? MPI_MAX : MPI_MIN;
 }
 
-constexpr int64_t kSmallest = 4096;  // bytes: below, a message is as quick as meeting in shared memory
+constexpr int64_t kSumWindow = int64_t(1) << 22;  // elements of bf16 whose addends are held at a time
+constexpr int64_t kSmallest = 4096;               // bytes: below, a message is as quick as meeting in shared memory
 
 class MpiComm final : public Communicator {
  public:
@@ -75,6 +75,7 @@ class MpiComm final : public Communicator {
 
   void all_reduce(Tensor t, Reduce op, Stream&) override {
     if (group_ && t.bytes() >= kSmallest && group_->all_reduce(t, op, *buffers_)) return;
+    if (rounds(t, op)) return sum_bf16(t, {}, true);
     in_pieces(t, [&](Tensor piece, int count) {
       run(fmt::format("MPI_Iallreduce of {} over {} ranks", to_string(piece), size_), [&](MPI_Request* request) {
         return MPI_Iallreduce(MPI_IN_PLACE, piece.data, count, datatype(t.dtype), operation(op, t.dtype), comm_,
@@ -85,6 +86,13 @@ class MpiComm final : public Communicator {
 
   void reduce_scatter(Tensor shard, Tensor full, Reduce op, Stream&) override {
     check_shards(shard, full);
+    if (rounds(full, op)) {
+      std::vector<Range> parts;
+      for (int r = 0; r < size_; ++r) parts.push_back({r * shard.numel(), (r + 1) * shard.numel()});
+      sum_bf16(full, parts, false);
+      std::copy_n(data<bf16>(shard_of(full, shard, rank_)), shard.numel(), data<bf16>(shard));
+      return;
+    }
     for (int root = 0; root < size_; ++root) reduce(shard, shard_of(full, shard, root), op, root);
   }
 
@@ -105,6 +113,7 @@ class MpiComm final : public Communicator {
 
   void reduce_parts(Tensor t, const std::vector<Range>& parts, Reduce op, Stream&) override {
     if (group_ && t.bytes() >= kSmallest && group_->reduce_parts(t, parts, op, *buffers_)) return;
+    if (rounds(t, op)) return sum_bf16(t, parts, false);
     for (int root = 0; root < size_; ++root) {
       const Range part = parts[size_t(root)];
       if (!part.empty()) reduce(t.slice(part.begin, part.end), t.slice(part.begin, part.end), op, root);
@@ -167,6 +176,47 @@ class MpiComm final : public Communicator {
     mpi_wait(request, call);
   }
 
+  bool rounds(const Tensor& t, Reduce op) const { return t.dtype == DType::bf16 && op == Reduce::sum; }
+
+  // A ring would round at every hop. Every rank gets all addends of its part, sums them in fp32 in the order of the ranks
+  // and rounds once; `everywhere`: then the parts, of even size, are gathered. In windows, for the sake of the addends.
+  void sum_bf16(const Tensor& t, const std::vector<Range>& parts, bool everywhere) {
+    expect(t.device.kind == Device::Kind::cpu, "the mpi communicator exchanges host memory");
+    const int64_t window = std::min<int64_t>(options_.largest_count, kSumWindow);
+    std::vector<int> counts(size_t(size_), 0), offsets = counts, received = counts, places = counts;
+    std::vector<bf16> addends;
+    for (int64_t begin = 0; begin < t.numel(); begin += window) {
+      const int64_t n = std::min(window, t.numel() - begin);
+      bf16* piece = data<bf16>(t) + begin;
+      auto part_of = [&](int r) {
+        if (everywhere) return reduce_part(n, r, size_);
+        return Range{std::clamp(parts[size_t(r)].begin - begin, int64_t(0), n),
+                     std::clamp(parts[size_t(r)].end - begin, int64_t(0), n)};
+      };
+      const Range mine = part_of(rank_);
+      const int64_t own = std::max<int64_t>(mine.size(), 0);
+      addends.resize(size_t(own * size_));
+      std::vector<const void*> sources;
+      for (int r = 0; r < size_; ++r) {
+        const Range part = part_of(r);
+        counts[size_t(r)] = int(std::max<int64_t>(part.size(), 0)), offsets[size_t(r)] = int(part.begin);
+        received[size_t(r)] = int(own), places[size_t(r)] = int(own * r);
+        sources.push_back(addends.data() + own * r);
+      }
+      const std::string what = fmt::format("bf16 [{}] over {} ranks", n, size_);
+      run("MPI_Ialltoallv of " + what, [&](MPI_Request* request) {
+        return MPI_Ialltoallv(piece, counts.data(), offsets.data(), MPI_UINT16_T, addends.data(), received.data(),
+                              places.data(), MPI_UINT16_T, comm_, request);
+      });
+      direct_reduce(sources, {piece + mine.begin}, DType::bf16, Reduce::sum, {0, own});
+      if (everywhere)
+        run("MPI_Iallgatherv of " + what, [&](MPI_Request* request) {
+          return MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_UINT16_T, piece, counts.data(), offsets.data(), MPI_UINT16_T,
+                                 comm_, request);
+        });
+    }
+  }
+
   // `result` matters on the root alone, and may be `t` itself.
   void reduce(const Tensor& result, const Tensor& t, Reduce op, int root) {
     Tensor mine = result.reshape({result.numel()});
@@ -223,6 +273,12 @@ bool mpi_wait(MPI_Request& request, std::string_view call, double give_up_second
     std::this_thread::sleep_for(
         std::clamp<Clock::duration>(waited / 10, std::chrono::microseconds(20), std::chrono::microseconds(500)));
   }
+}
+
+void mpi_library_all_reduce(Tensor t) {
+  mpi_check(MPI_Allreduce(MPI_IN_PLACE, t.data, int(t.numel()), datatype(t.dtype), operation(Reduce::sum, t.dtype),
+                          MPI_COMM_WORLD),
+            "MPI_Allreduce of " + to_string(t));
 }
 
 std::unique_ptr<Communicator> make_mpi_comm(const MpiOptions& options) {

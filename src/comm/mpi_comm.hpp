@@ -14,4 +14,7 @@ struct MpiOptions {
 // All ranks of MPI_COMM_WORLD, with a context of their own; MPI has been started. Collective, as duplicate() is.
 std::unique_ptr<Communicator> make_mpi_comm(const MpiOptions& = {});
 
+// The library's own blocking sum over MPI_COMM_WORLD, to compare with; at most 2^31 - 1 elements.
+void mpi_library_all_reduce(Tensor);
+
 }  // namespace viaduct

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <functional>
 
 #include "core/ops/update.hpp"
 
 namespace viaduct {
 
-ReportedSync::ReportedSync(ParameterStore& store, Communicator& comm) : store_(store), comm_(comm) {
+ReportedSync::ReportedSync(ParameterStore& store, Communicator& comm, const WireOptions& wire)
+    : store_(store), comm_(comm), addends_(wire.addends), fixed_point_(wire.type == DType::i64) {
   expect(store.trainable() && !store.blocks().empty(), "gradients are synchronised for a store that has some");
   expect(comm.size() <= ops::kTailMaxRanks,
          fmt::format("the step tail adds up exactly for at most {} ranks", ops::kTailMaxRanks));
@@ -21,30 +24,77 @@ void ReportedSync::begin(Ctx& ctx, Tensor counts, bool last_pass) {
     check_reports();
   }
   ctx_ = &ctx;
-  if (!in_step_) fill_zero(sums_, ctx.stream);
+  first_pass_ = !in_step_;
+  if (first_pass_) {
+    fill_zero(sums_, ctx.stream);
+    losses_ = {};
+    if (wire_ && !plans()) wire_->begin_step();
+  }
   if (counts) ops::begin_step_sums(ctx, sums_, counts, false);
   in_step_ = true, last_pass_ = last_pass, sealed_ = false;
-  reports_.assign(store_.blocks().size(), 0);
+  reports_.assign(store_.blocks().size(), 0), parts_ = reports_;
   pass_begun();
 }
 
 void ReportedSync::add_loss(Tensor losses, int64_t terms) {
   expect(in_step_, "add_loss() belongs between begin() and finish()");
   expect(!sealed_, "add_loss() comes before the last block is ready: its bucket carries the loss");
-  ops::add_losses(*ctx_, sums_, losses, terms);
+  if (!exact()) return ops::add_losses(*ctx_, sums_, losses, terms);
+  double addend[ops::step_sum::count] = {};
+  ops::add_losses(*ctx_, {addend, sums_.shape, DType::f64, sums_.device}, losses, terms);
+  losses_.add(addend[ops::step_sum::loss]);
+  data<double>(sums_)[ops::step_sum::terms] += double(terms);
 }
 
-void ReportedSync::ready(Range block) {
+size_t ReportedSync::index_of(Range block) const {
   expect(in_step_, "ready() belongs between begin() and finish()");
   const auto& blocks = store_.blocks();
   const size_t i = size_t(std::find(blocks.begin(), blocks.end(), block) - blocks.begin());
   expect(i < blocks.size(), fmt::format("[{}, {}) was reported ready and is no block", block.begin, block.end));
-  if (++reports_[i] == 1) block_ready(i);  // finish() complains of a second time
+  return i;
+}
+
+void ReportedSync::part(Range block) {
+  const size_t i = index_of(block);
+  ++parts_[i];
+  add(block);
+  block_part(i);
+}
+
+void ReportedSync::ready(Range block) {
+  const size_t i = index_of(block);
+  if (++reports_[i] > 1) return;  // finish() complains of it
+  add(block);
+  block_ready(i);
+}
+
+void ReportedSync::add(Range block) {
+  if (!wire_ || !wire_->adds() || plans()) return;
+  check_addends(store_.grads(block), block.begin);
+  wire_->add(block);
+}
+
+void ReportedSync::check_addends(const Tensor& gradients, int64_t first) {
+  const double limit = largest_addend(addends_);
+  const WireCheck found = check_addend(gradients, limit);
+  if (!found.finite) data<double>(sums_)[ops::step_sum::nonfinite] = 1;
+  if (found.too_large >= 0)
+    fail(Exit::diverged,
+         fmt::format("a gradient of {} is {:.3g} in one pass; parallel.reduction = invariant adds {} of them a step, "
+                     "each below {:.3g}; try a smaller train.lr, or parallel.reduction = fast",
+                     store_.describe(first + found.too_large), data<float>(gradients)[found.too_large], addends_,
+                     limit));
 }
 
 void ReportedSync::seal_tail() {
-  ops::write_step_tail(*ctx_, tail_slot(), sums_);
   sealed_ = true;
+  if (exact() && !losses_.finite()) data<double>(sums_)[ops::step_sum::loss] = std::nan("");
+  ops::write_step_tail(*ctx_, tail_slot(), sums_);
+  if (exact() && losses_.finite()) losses_.write(tail_slot());
+  if (!in_host_memory()) return;
+  double mine[ops::step_sum::count];
+  ops::read_step_tail(*ctx_, {mine, sums_.shape, DType::f64, sums_.device}, tail_slot());
+  nonfinite_ = mine[ops::step_sum::nonfinite] > 0;
 }
 
 Tensor ReportedSync::finish() {
@@ -60,6 +110,15 @@ Tensor ReportedSync::finish() {
 
 void ReportedSync::squared_norm(Ctx& ctx, Tensor out) { ops::squared_norm(ctx, out, store_.grads(store_.range())); }
 
+std::vector<int> ReportedSync::nonfinite_ranks() {
+  if (comm_.size() == 1) return {0};
+  const auto all = comm_.all_gather_text(nonfinite_ ? "mine" : "");
+  std::vector<int> ranks;
+  for (int r = 0; r < comm_.size(); ++r)
+    if (!all[size_t(r)].empty()) ranks.push_back(r);
+  return ranks;
+}
+
 void ReportedSync::check_reports() const {
   std::string never, twice;
   for (size_t i = 0; i < reports_.size(); ++i) {
@@ -68,6 +127,8 @@ void ReportedSync::check_reports() const {
   }
   expect(never.empty(), "gradients of these blocks were never reported ready: " + never);
   expect(twice.empty(), "gradients of these blocks were reported ready more than once: " + twice);
+  expect(std::adjacent_find(parts_.begin(), parts_.end(), std::not_equal_to<>()) == parts_.end(),
+         "every loss of a pass reports every block");
 }
 
 }  // namespace viaduct

@@ -22,7 +22,8 @@ std::vector<Range> within(const std::vector<Range>& shards, Range window) {
   return parts;
 }
 
-bool divides_optimizer(const std::string& strategy) { return strategy == "zero1"; }
+bool divides_optimizer(const std::string& strategy) { return strategy == "zero1" || strategy == "zero2"; }
+bool divides_gradients(const std::string& strategy) { return strategy == "zero2"; }
 
 Range optimizer_range(const std::string& strategy, Range whole, int rank, int ranks) {
   return divides_optimizer(strategy) ? make_shards(whole, ranks)[size_t(rank)] : whole;

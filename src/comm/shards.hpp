@@ -14,8 +14,9 @@ std::vector<Range> make_shards(Range whole, int ranks);
 // What falls of each shard into `window`, counted from its beginning.
 std::vector<Range> within(const std::vector<Range>& shards, Range window);
 
-// Whether a strategy divides the optimizer among the ranks, and the range that a rank's optimizer has.
+// Whether a strategy divides the optimizer, or the gradients, among the ranks, and the range that a rank's optimizer has.
 bool divides_optimizer(const std::string& strategy);
+bool divides_gradients(const std::string& strategy);
 Range optimizer_range(const std::string& strategy, Range whole, int rank, int ranks);
 
 }  // namespace viaduct

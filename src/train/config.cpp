@@ -13,7 +13,7 @@ namespace viaduct {
 namespace {
 
 // Keys of the design that this version does not have yet.
-const std::vector<std::string> kLaterKeys = {"task.teacher", "parallel.micro_batch"};
+const std::vector<std::string> kLaterKeys = {"task.teacher"};
 
 // What the Hugging Face Trainer calls the same thing.
 const std::map<std::string, std::string> kForeignNames = {
@@ -208,6 +208,17 @@ void validate(const Config& config) {
     refuse("train.warmup", train.warmup, fmt::format("is more than train.steps = {}", train.steps));
   if (config.run.best != "none" && (config.data.eval.empty() || train.eval_every < 0))
     refuse("run.best", config.run.best, "needs data.eval and train.eval_every");
+  const ParallelSection& parallel = config.parallel;
+  if (parallel.reduction == "invariant") {
+    if (parallel.wire != "fp32")
+      refuse("parallel.wire", parallel.wire, "parallel.reduction = invariant travels as int64");
+    if (train.batch_size * train.accumulate % parallel.micro_batch)
+      refuse(
+          "parallel.micro_batch", parallel.micro_batch,
+          fmt::format("does not divide the {} samples of a rank's step (train.batch_size = {} times train.accumulate = "
+                      "{}), which parallel.reduction = invariant cuts into passes of that size",
+                      train.batch_size * train.accumulate, train.batch_size, train.accumulate));
+  }
   if (config.run.resume.empty()) refuse("run.resume", "", "expected none, auto or a checkpoint folder");
 }
 

@@ -110,6 +110,7 @@ struct TrainSection {
   double weight_decay = 0, clip_norm = 1.0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   int64_t seed = 42, eval_every = 0;
   bool recompute = false;
+  std::string nonfinite = "stop";
   template <class V>
   void fields(V&& v) {
     v("epochs", epochs, rule::above(0, rule::kMany), "passes over the data; may be a fraction");
@@ -129,6 +130,8 @@ struct TrainSection {
     v("seed", seed, rule::at_least(0), "of order, augmentation, dropout and new weights");
     v("eval_every", eval_every, rule::at_least_or(1, {{"epoch", 0}, {"never", -1}}), "steps between evaluations");
     v("recompute", recompute, rule::text(), "recompute activations in backward: less memory, a third more time");
+    v("nonfinite", nonfinite, rule::choice({"stop"}, {"skip"}),
+      "when a loss or the gradient is not finite: the run stops and names the rank");
   }
 };
 
@@ -136,29 +139,46 @@ struct ParallelSection {
   std::string strategy = "ddp";
   double bucket_mb = 25;
   std::string wire = "fp32", reduction = "fast";
+  int64_t micro_batch = 1;
   double timeout_seconds = 60;
+  int64_t parity_every = 0;
   template <class V>
   void fields(V&& v) {
-    v("strategy", strategy, rule::choice({"ddp", "fast_ddp", "zero1"}, {"zero2"}),
+    v("strategy", strategy, rule::choice({"ddp", "fast_ddp", "zero1", "zero2"}),
       "how ranks share the work of a step; ddp: gradients are summed in buckets while backward goes on; fast_ddp: all "
-      "at once after it; zero1: as ddp, and each rank keeps a part of the optimizer's state");
+      "at once after it; zero1: as ddp, and each rank keeps a part of the optimizer's state; zero2: and of the "
+      "gradients");
     v("bucket_mb", bucket_mb, rule::above(0), "MB of gradients in one all-reduce");
-    v("wire", wire, rule::choice({"fp32"}, {"bf16"}), "type of gradients on the wire");
-    v("reduction", reduction, rule::choice({"fast"}, {"invariant"}),
-      "fast: sums in the order of the ranks on one host, in MPI's across hosts");
+    v("wire", wire, rule::choice({"fp32", "bf16"}),
+      "type of gradients on the wire; bf16: half the bytes, sums are formed in fp32 and rounded once");
+    v("reduction", reduction, rule::choice({"fast", "invariant"}),
+      "fast: sums in the order of the ranks on one host, in MPI's across hosts; invariant: in fixed point, the same "
+      "bits "
+      "for any number of ranks and any strategy");
+    v("micro_batch", micro_batch, rule::between(1, 1e6),
+      "invariant: samples of a pass; divides train.batch_size times train.accumulate");
     v("timeout_seconds", timeout_seconds, rule::above(0),
-      "a rank waits for data or for other ranks before the run counts as stalled");
+      "a rank waits for data, or for a rank that does not move, before the run counts as stalled; ten times as long at "
+      "the "
+      "start and while a checkpoint is written");
+    v("parity_every", parity_every, rule::at_least_or(1, {{"never", 0}}),
+      "steps between comparisons of the parameters that the ranks hold");
   }
 };
 
 struct FaultSection {
-  std::string kind = "none";
+  std::string kind = "none", phase = "step";
   int64_t rank = 0, step = 0;
   template <class V>
   void fields(V&& v) {
-    v("kind", kind, rule::choice({"none", "throw", "kill", "hang"}), "a fault on purpose, for drills");
+    v("kind", kind,
+      rule::choice({"none", "throw", "kill", "stop", "hang", "slow", "nan", "bitflip", "mismatched_plan"}),
+      "a fault on purpose, for drills; stop: the process is stopped (SIGSTOP); slow: 0.2 s late from that step on; "
+      "nan, "
+      "bitflip: in the parameters; mismatched_plan: other collectives");
+    v("phase", phase, rule::choice({"init", "step", "save", "eval"}), "when");
     v("rank", rank, rule::at_least(0), "the rank that has it");
-    v("step", step, rule::at_least(0), "before this step, counted from 0");
+    v("step", step, rule::at_least(0), "at this step, counted from 0, or the first after it");
   }
 };
 
@@ -237,7 +257,8 @@ struct DeviceSection {
   int64_t threads = 0;
   template <class V>
   void fields(V&& v) {
-    v("kind", kind, rule::choice({"auto", "cpu", "cuda"}), "where to compute; auto: a GPU where there is one");
+    v("kind", kind, rule::choice({"auto", "cpu", "cuda"}),
+      "where to compute; auto: a GPU where there is one and [parallel] allows it");
     v("graph", graph, rule::text(), "cuda: replay a whole step as one CUDA graph from its third time on");
     v("threads", threads, rule::at_least_or(1, {{"auto", 0}}, rule::kSome),
       "of a rank; auto: the allowed cores shared by the host's ranks");

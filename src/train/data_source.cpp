@@ -8,6 +8,7 @@
 #include "core/base/check.hpp"
 #include "core/base/log.hpp"
 #include "data/each_text.hpp"
+#include "train/step_cut.hpp"
 
 namespace viaduct {
 namespace {
@@ -97,9 +98,10 @@ int loader_workers(const Config& config) {
 
 LoaderOptions loader_options(const Config& config, Pass pass, const ModelSource& source, TextSizes sizes,
                              const Communicator& comm, Device device) {
+  const StepCut cut = step_cut(config);
   LoaderOptions options{.pass = pass,
-                        .batch_size = config.train.batch_size,
-                        .accumulate = config.train.accumulate,
+                        .batch_size = cut.samples,
+                        .accumulate = cut.passes,
                         .rank = comm.rank(),
                         .ranks = comm.size(),
                         .seed = uint64_t(config.train.seed),

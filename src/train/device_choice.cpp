@@ -4,7 +4,18 @@
 
 namespace viaduct {
 
-Device choose_device(const Config& config, const Communicator& comm) {
+namespace {
+
+// What a training step of this version does in host memory only; empty: nothing.
+std::string only_in_host_memory(const ParallelSection& parallel) {
+  if (parallel.reduction == "invariant") return "parallel.reduction = invariant adds gradients up in host memory";
+  if (parallel.strategy == "zero2") return "parallel.strategy = zero2 keeps its buckets in host memory";
+  return {};
+}
+
+}  // namespace
+
+Device choose_device(const Config& config, const Communicator& comm, bool training) {
   const std::string& kind = config.device.kind;
   if (kind == "cpu") return Device::cpu();
   const bool asked = kind == "cuda";
@@ -17,7 +28,10 @@ Device choose_device(const Config& config, const Communicator& comm) {
     fail_config(
         "device.kind = cuda runs one rank in this version: GPUs that exchange gradients need NCCL, which comes later; "
         "start one rank, or set device.kind = cpu");
-  if (count == 0 || comm.size() > 1) return Device::cpu();
+  const std::string on_host = training ? only_in_host_memory(config.parallel) : "";
+  if (asked && !on_host.empty())
+    fail_config(fmt::format("device.kind = cuda: {} in this version; leave it out, or set device.kind = cpu", on_host));
+  if (count == 0 || comm.size() > 1 || !on_host.empty()) return Device::cpu();
   const Device device = Device::cuda(0);
   use_gpu(device.index);
   return device;

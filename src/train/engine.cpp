@@ -13,6 +13,7 @@
 #include "train/host_memory.hpp"
 #include "train/image_text.hpp"
 #include "train/product_choice.hpp"
+#include "train/step_cut.hpp"
 
 namespace viaduct {
 namespace {
@@ -39,21 +40,22 @@ MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ran
                            .global_negatives = config.task.negatives == "global",
                            .hard_negatives = config.task.itm_negatives == "hard",
                            .text_tokens = source.text_tokens,
-                           .batch_size = config.train.batch_size,
+                           .batch_size = step_cut(config).samples,
                            .normalization = source.normalization()};
   return [config = bridgetower(source.config), options, ranks, comm]() -> std::unique_ptr<Task> {
     return std::make_unique<ImageTextTask>(config, options, comm, ranks);
   };
 }
 
-StepShape step_shape(const Config& config, Device::Kind device, bool training, int rank, int ranks) {
+StepShape step_shape(const Config& config, const TaskChoice& choice, Device::Kind device, bool training, int rank,
+                     int ranks) {
   bool evaluates_too = training && !config.data.eval.empty() && config.train.eval_every >= 0;
-  return {.batch_size = config.train.batch_size,
+  return {.batch_size = step_cut(config).samples,
           .dtype = config.train.precision == "bf16" ? DType::bf16 : DType::f32,
           .device = device,
           .training = training,
           .batches_held = batches_held(loader_workers(config)) * (evaluates_too ? 2 : 1),
-          .strategy = config.parallel.strategy,
+          .sync = grad_sync_options(config, choice, ranks),
           .rank = rank,
           .ranks = ranks};
 }
@@ -67,24 +69,25 @@ std::string plan_text(const MemoryPlan& p) {
 
 Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm,
                const std::string& products)
-    : source_(source), comm_(comm), device_(choose_device(config, comm)) {
+    : source_(source), comm_(comm), device_(choose_device(config, comm, training)) {
   MakeTask make = task_maker(source, config, comm.size(), &comm);
-  StepShape shape = step_shape(config, device_.kind, training, comm.rank(), comm.size());
+  StepShape shape = step_shape(config, source.choice, device_.kind, training, comm.rank(), comm.size());
   ops::begin_planning_products(device_);
   plan_ = plan_memory(make, shape);
   check_memory(make, shape);
   choose_products(device_, products, comm);
   task_ = make();
   ParameterStore& store = task_->parameters();
-  store.materialize(device_, shape.dtype, training,
-                    [&](Device device, int64_t bytes) { return comm.allocate(device, bytes); });
+  store.materialize(
+      device_, shape.dtype, training, [&](Device device, int64_t bytes) { return comm.allocate(device, bytes); },
+      kept_gradients(shape, store));
   work_ = std::make_unique<Workspace>(device_, plan_.activations, shape.dtype);
   upload_ = std::make_unique<BatchUpload>(device_, task_->blank_batch(Device::meta(), shape.batch_size));
-  if (training && comm.size() > 1 && divides_optimizer(shape.strategy))
+  if (training && comm.size() > 1 && divides_optimizer(shape.sync.strategy))
     shards_ = make_shards(store.range(), comm.size());
   if (training)
     optimizer_ =
-        std::make_unique<AdamW>(store, optimizer_range(shape.strategy, store.range(), comm.rank(), comm.size()),
+        std::make_unique<AdamW>(store, optimizer_range(shape.sync.strategy, store.range(), comm.rank(), comm.size()),
                                 AdamWConfig{.beta1 = config.train.adam_beta1,
                                             .beta2 = config.train.adam_beta2,
                                             .eps = config.train.adam_epsilon,

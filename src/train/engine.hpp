@@ -17,7 +17,7 @@ namespace viaduct {
 
 // Without a communicator the tasks are for planning only.
 MakeTask task_maker(const ModelSource&, const Config&, int64_t ranks, Communicator* = nullptr);
-StepShape step_shape(const Config&, Device::Kind, bool training, int rank = 0, int ranks = 1);
+StepShape step_shape(const Config&, const TaskChoice&, Device::Kind, bool training, int rank = 0, int ranks = 1);
 std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., ..": for the start of the log
 
 class Engine {

@@ -14,6 +14,7 @@ std::map<std::string, double> evaluate(Task& task, Workspace& work, BatchUpload&
     Batch batch = loader.next();
     samples += batch.size(), quarantined += int64_t(batch.quarantined.size());
     task.evaluate(work.ctx, upload(std::move(batch), work.stream), metrics);
+    work.ctx.enter(Phase::eval);  // the others, who wait, see that it goes on
   }
   totals.add("samples", double(samples), 0), totals.add("quarantined", double(quarantined), 0);
   // Not Phase::comm: a rank whose slice was quick may wait here for as long as the slowest needs.

@@ -15,16 +15,15 @@ namespace {
 
 using Embeddings = BridgeTower::Embeddings;
 
-// One loss of several: the blocks are final, and may be reported, only after the last.
+// One loss of several: the blocks are final only after the last.
 class PassSink final : public GradSink {
  public:
   PassSink(GradSink& sink, bool last) : sink_(sink), last_(last) {}
   void add_loss(Tensor losses, int64_t terms) override { sink_.add_loss(losses, terms); }
   void need(Range r) override { sink_.need(r); }
   Tensor open(Range r) override { return sink_.open(r); }
-  void ready(Range r) override {
-    if (last_) sink_.ready(r);
-  }
+  void part(Range r) override { sink_.part(r); }
+  void ready(Range r) override { last_ ? sink_.ready(r) : sink_.part(r); }
 
  private:
   GradSink& sink_;
@@ -99,7 +98,10 @@ void ImageTextTask::train_nothing(Ctx& ctx, GradSink& sink) {
     GlobalRows rows(ctx, {none, none}, options_.batch_size, comm_, ranks_);
     rows.reduce(ctx, {none, none});
   }
-  report_all(parameters(), sink);
+  for (int left = options_.choice.losses(); left-- > 0;) {
+    PassSink counted(sink, left == 0);
+    report_all(parameters(), counted);
+  }
 }
 
 void ImageTextTask::train_itc(Ctx& ctx, const Batch& batch, GradSink& sink, int64_t terms) {

@@ -1,5 +1,6 @@
 #include "train/plan.hpp"
 
+#include "comm/plan_comm.hpp"
 #include "comm/shards.hpp"
 #include "core/ops/workspace.hpp"
 #include "core/optim/adamw.hpp"
@@ -7,27 +8,17 @@
 #include "train/step_numbers.hpp"
 
 namespace viaduct {
-namespace {
 
-// Opens the store's own gradients and listens to nothing.
-class SilentSink final : public GradSink {
- public:
-  explicit SilentSink(ParameterStore& store) : store_(store) {}
-  void add_loss(Tensor, int64_t) override {}
-  Tensor open(Range r) override { return store_.grads(r); }
-  void ready(Range) override {}
-
- private:
-  ParameterStore& store_;
-};
-
-}  // namespace
+std::optional<Range> kept_gradients(const StepShape& shape, const ParameterStore& store) {
+  if (!divides_gradients(shape.sync.strategy)) return {};
+  return optimizer_range(shape.sync.strategy, store.range(), shape.rank, shape.ranks);
+}
 
 MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   auto task = make_task();
   ParameterStore& store = task->parameters();
   const Device meta = Device::meta(shape.device);
-  store.materialize(meta, shape.dtype, shape.training);
+  store.materialize(meta, shape.dtype, shape.training, allocate_plain, kept_gradients(shape, store));
   Workspace work(meta, 0, shape.dtype);
   Batch batch = task->blank_batch(meta, shape.batch_size);
   work.ctx.sample_keys = batch.keys;
@@ -41,11 +32,13 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   }
   if (shape.training) {
     work.ctx.training = true;
-    SilentSink sink(store);
-    task->train(work.ctx, batch, sink);
-    AdamW optimizer(store, optimizer_range(shape.strategy, store.range(), shape.rank, shape.ranks), {});
+    PlanComm ranks(shape.rank, shape.ranks);
+    auto sync = make_grad_sync(shape.sync, store, ranks);
+    sync->begin(work.ctx, {}, true);
+    task->train(work.ctx, batch, *sync);
+    AdamW optimizer(store, optimizer_range(shape.sync.strategy, store.range(), shape.rank, shape.ranks), {});
     plan.optimizer = optimizer.bytes();
-    plan.gradients = store.grads().bytes();
+    plan.gradients = store.grads().bytes() + sync->bytes();
     if (shape.dtype == DType::bf16) plan.optimizer += store.frozen_range().size() * size_of(DType::f32);
   }
   expect(work.arena.empty(), "a step leaves the arena as it found it");

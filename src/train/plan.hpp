@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "train/task.hpp"
@@ -15,7 +16,7 @@ struct StepShape {
   Device::Kind device = Device::Kind::cpu;
   bool training = true;      // false: evaluation and prediction only
   int64_t batches_held = 1;  // by the loaders, those in use included
-  std::string strategy = "ddp";
+  GradSyncOptions sync;
   int rank = 0, ranks = 1;  // the first has the largest part of what a strategy divides
 };
 
@@ -31,6 +32,9 @@ struct MemoryPlan {
   int64_t on_device() const { return parameters + gradients + optimizer + packed + activations + step; }
   int64_t total() const { return on_device() + batches; }
 };
+
+// The gradients that a rank keeps in the store; absent: all.
+std::optional<Range> kept_gradients(const StepShape&, const ParameterStore&);
 
 using MakeTask = std::function<std::unique_ptr<Task>()>;
 MemoryPlan plan_memory(const MakeTask&, const StepShape&);

@@ -94,4 +94,20 @@ void check_resumable(const Checkpoint& checkpoint, const RunState& mine) {
   compare_files(saved, mine, checkpoint.path / "state.json", refuse);
 }
 
+std::optional<Checkpoint> checkpoint_to_resume(const Config& config, Communicator& comm) {
+  const std::string& resume = config.run.resume;
+  if (resume == "none") return {};
+  std::string path;
+  if (comm.rank() == 0) {
+    StagedFolder::remove_leftovers(std::filesystem::path(config.run.output) / "checkpoints");
+    if (resume != "auto")
+      path = open_checkpoint(resume).path.string();
+    else if (auto latest = find_latest_checkpoint(std::filesystem::path(config.run.output) / "checkpoints"))
+      path = latest->path.string();
+  }
+  path = comm.broadcast_text(path, 0);
+  if (path.empty()) return {};
+  return open_checkpoint(path);
+}
+
 }  // namespace viaduct

@@ -1,11 +1,11 @@
 #include "train/run.hpp"
-#include "train/device_choice.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <thread>
 
+#include "comm/counted_comm.hpp"
 #include "comm/mpi_world.hpp"
 #include "comm/signals.hpp"
 #include "core/base/log.hpp"
@@ -14,13 +14,17 @@
 #include "models/hf_export.hpp"
 #include "train/agreement.hpp"
 #include "train/checkpoint.hpp"
+#include "train/device_choice.hpp"
 #include "train/engine.hpp"
 #include "train/evaluate.hpp"
 #include "train/fault.hpp"
 #include "train/image_processor.hpp"
 #include "train/metrics_log.hpp"
+#include "train/parity.hpp"
 #include "train/progress.hpp"
+#include "train/rank_error.hpp"
 #include "train/resume.hpp"
+#include "train/step_cut.hpp"
 #include "train/totals.hpp"
 #include "train/trainer.hpp"
 #include "train/verdict.hpp"
@@ -29,14 +33,14 @@
 namespace viaduct {
 namespace {
 
-constexpr const char* kProducts = "products";  // of a checkpoint's state: which algorithm computes which product
+constexpr const char* kProducts = "products";    // of a checkpoint's state: which algorithm computes which product
+constexpr std::chrono::seconds kOthersSpeak(3);  // mpirun needs two to end the ranks of one that has spoken
 
 class Run {
  public:
-  Run(const Config&, Communicator&);
+  // `record`: where the phase and the step are said.
+  Run(const Config&, Communicator&, RankRecord& record);
   Exit run(const Accepted& accepted);
-  Phase phase() const { return clock_.phase(); }
-  int64_t step() const { return step_; }
 
  private:
   int64_t every(int64_t setting) const;
@@ -48,14 +52,19 @@ class Run {
   std::map<std::string, double> evaluate_at(int64_t step);
   std::string save(int64_t step, bool is_best);
   void export_model(const std::string& name);
+  GradSyncOptions sync_options() const;
   void say_plan();
   void say_texts();
+  void say_slowest(const Totals&);
   std::string frozen_words();
   bool first() const { return comm_.rank() == 0; }
   Path folder() const { return config_.run.output; }
 
   const Config config_;
   Communicator& comm_;
+  RankRecord& record_;
+  PhaseClock& clock_;
+  Fault fault_;
   TrainEval data_;
   std::string train_data_, best_of_;  // what they are, in words: best_of_ is the metric and its data
   TextSizes train_texts_, eval_texts_;
@@ -64,29 +73,10 @@ class Run {
   BatchPlan batches_;
   std::optional<Loader> eval_loader_;
   int64_t start_step_ = 0, total_steps_ = 0;
-  std::atomic<int64_t> step_ = 0;  // the watchdog asks
   double best_ = std::nan("");
   int64_t evaluated_ = 0;  // the step of the last evaluation
   bool improved_ = false;  // at the last evaluation
-  PhaseClock clock_;
 };
-
-// The checkpoint to go on from, the same on every rank.
-std::optional<Checkpoint> checkpoint_to_resume(const Config& config, Communicator& comm) {
-  const std::string& resume = config.run.resume;
-  if (resume == "none") return {};
-  std::string path;
-  if (comm.rank() == 0) {
-    StagedFolder::remove_leftovers(Path(config.run.output) / "checkpoints");
-    if (resume != "auto")
-      path = open_checkpoint(resume).path.string();
-    else if (auto latest = find_latest_checkpoint(Path(config.run.output) / "checkpoints"))
-      path = latest->path.string();
-  }
-  path = comm.broadcast_text(path, 0);
-  if (path.empty()) return {};
-  return open_checkpoint(path);
-}
 
 TrainEval open_checked_data(const Config& config, Communicator& comm) {
   TrainEval data = open_data(config, resolve_task(config));
@@ -119,9 +109,12 @@ int64_t total_steps(const Config& config, const BatchPlan& batches) {
   return int64_t(steps);
 }
 
-Run::Run(const Config& given, Communicator& comm)
+Run::Run(const Config& given, Communicator& comm, RankRecord& record)
     : config_(settled(given)),
       comm_(comm),
+      record_(record),
+      clock_(record.clock),
+      fault_(config_.fault, comm.rank()),
       data_(open_checked_data(config_, comm)),
       train_data_(describe_data(*data_.train)),
       best_of_(data_.eval ? config_.run.best + " of " + describe_data(*data_.eval) : "none"),
@@ -129,8 +122,8 @@ Run::Run(const Config& given, Communicator& comm)
       engine_(measured_source(config_, data_, train_texts_, eval_texts_, comm), config_, true, comm,
               resumed_ && resumed_->state.has(kProducts) ? resumed_->state.text(kProducts) : ""),
       batches_{.samples = data_.train->size(),
-               .batch_size = config_.train.batch_size,
-               .accumulate = config_.train.accumulate,
+               .batch_size = step_cut(config_).samples,
+               .accumulate = step_cut(config_).passes,
                .ranks = comm.size()},
       total_steps_(total_steps(config_, batches_)) {}
 
@@ -148,9 +141,10 @@ bool Run::evaluation_owed() const {
 TrainerOptions Run::trainer_options() const {
   return {.start_step = start_step_,
           .total_steps = total_steps_,
-          .accumulate = config_.train.accumulate,
+          .accumulate = batches_.accumulate,
           .eval_every = every(config_.train.eval_every),
           .checkpoint_every = every(config_.run.checkpoint_every),
+          .parity_every = config_.parallel.parity_every,
           .evaluation_owed = evaluation_owed(),
           .graph = config_.device.graph,
           .learning_rate = config_.train.lr,
@@ -160,7 +154,7 @@ TrainerOptions Run::trainer_options() const {
 
 // Pairs that a contrastive loss tells apart: what a pass is decides the loss, not the step alone.
 int64_t Run::competing_pairs() const {
-  return config_.train.batch_size * (config_.task.negatives == "global" ? comm_.size() : 1);
+  return batches_.batch_size * (config_.task.negatives == "global" ? comm_.size() : 1);
 }
 
 // What check_resumable compares, and what only goes on. The number of ranks is not among it.
@@ -195,7 +189,8 @@ void Run::resume_from(const Checkpoint& checkpoint) {
   load_checkpoint(checkpoint.path, engine_.task().parameters(), engine_.checkpoint_tensors());
   engine_.optimizer().set_steps(checkpoint.step);
   engine_.master_changed();
-  step_ = start_step_ = checkpoint.step;
+  start_step_ = checkpoint.step;
+  record_.step = start_step_;
   evaluated_ = checkpoint.state.integer("evaluated");
   if (checkpoint.state.has("best_metric")) {
     if (checkpoint.state.text("best_of") == best_of_)
@@ -208,6 +203,8 @@ void Run::resume_from(const Checkpoint& checkpoint) {
 }
 
 std::map<std::string, double> Run::evaluate_at(int64_t step) {
+  record_.step = step;
+  fault_.at("eval", step, clock_, engine_);
   if (eval_loader_->done()) eval_loader_->restart();  // it begins anew, unless this is the first time
   auto metrics = evaluate(engine_.task(), engine_.work(), engine_.upload(), *eval_loader_, comm_);
   evaluated_ = step, improved_ = false;
@@ -224,6 +221,7 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
 
 std::string Run::save(int64_t step, bool is_best) {
   Path path;
+  fault_.at("save", step, clock_, engine_);
   CheckpointValues values = engine_.checkpoint_values();
   if (first())
     path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(), values, is_best,
@@ -241,11 +239,18 @@ void Run::export_model(const std::string& name) {
                         source.more_files());
 }
 
+GradSyncOptions Run::sync_options() const {
+  auto options = grad_sync_options(config_, engine_.source().choice, comm_.size());
+  if (fault_.mismatched_plan()) options.wire.type = options.wire.type == DType::f32 ? DType::bf16 : DType::f32;
+  return options;
+}
+
 Exit Run::run(const Accepted& accepted) {
   if (resumed_)
     resume_from(*resumed_);
   else
     engine_.load_weights(uint64_t(config_.train.seed));
+  fault_.at("init", start_step_, clock_, engine_);
   comm_.barrier();  // no rank refuses any more
   if (first() && accepted) accepted(config_);
   comm_.barrier();
@@ -260,16 +265,20 @@ Exit Run::run(const Accepted& accepted) {
     progress.emplace(start_step_, config_.run.log_every, true);
     observers.insert(observers.end(), {&*file, &*progress});
   }
+  auto sync = make_grad_sync(sync_options(), engine_.task().parameters(), comm_);
+  agree_on("the collectives of a step", sync->collectives(), comm_);
   Trainer::Hooks hooks{.save =
                            [&](int64_t step, const auto& metrics) {
-                             step_ = step;
+                             record_.step = step;
                              return save(step, improved_ && !metrics.empty());
                            },
                        .before_step =
                            [&](int64_t step) {
-                             step_ = step;
-                             inject_fault(config_.fault, comm_.rank(), step);
+                             record_.step = step;
+                             if (config_.fault.kind != "none") sync->settle();  // damage must not be overwritten
+                             fault_.at("step", step, clock_, engine_);
                            },
+                       .parity = [&](int64_t step) { check_parity(engine_.task().parameters(), step, comm_); },
                        .stop_requested = stop_requested};
   if (data_.eval && config_.train.eval_every >= 0) {  // made now, so that what is wrong with the data is said now
     eval_loader_.emplace(
@@ -277,30 +286,35 @@ Exit Run::run(const Accepted& accepted) {
     hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
   }
 
-  auto sync = make_grad_sync({.strategy = config_.parallel.strategy, .bucket_mb = config_.parallel.bucket_mb},
-                             engine_.task().parameters(), comm_);
   Loader loader(data_.train,
                 loader_options(config_, Pass::training, engine_.source(), train_texts_, comm_, engine_.device()),
                 start_step_);
   Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.upload(), engine_.work(), clock_,
                   trainer_options(), std::move(hooks), observers);
-  Watchdog watchdog(clock_, config_.parallel.timeout_seconds, [&](const std::string& message) {
-    write_verdict(config_.run.output,
-                  {.code = Exit::stall, .message = message, .phase = name_of(phase()), .step = step_});
-    end_all_ranks(Exit::stall, message);
-  });
   RunEnd end = trainer.run();
   progress.reset();
   if (end == RunEnd::preempted) {
     log::info("stopped on request after a step; go on with --run.resume auto");
     return Exit::preempted;
   }
+  say_slowest(totals);
   export_model("model");
   auto metrics = totals.metrics();
   if (file)
     file->write(total_steps_, double(batches_.samples_before(total_steps_)) / double(batches_.samples), metrics);
   comm_.barrier();
   return Exit::ok;
+}
+
+// Whom the others waited for, if that was a fifth of the time.
+void Run::say_slowest(const Totals& totals) {
+  std::vector<double> waited;
+  for (const std::string& text : comm_.all_gather_text(fmt::format("{}", totals.waited())))
+    waited.push_back(std::stod(text));
+  const auto [least, most] = std::minmax_element(waited.begin(), waited.end());
+  if (first() && *most - *least > totals.seconds() / 5)
+    log::warn("rank {} kept the others waiting for {:.0f} % of the time of the steps", least - waited.begin(),
+              100 * (*most - *least) / totals.seconds());
 }
 
 // Of the parameters, ", 12.3 M of them frozen".
@@ -335,18 +349,34 @@ void Run::say_plan() {
 
 }  // namespace
 
-Exit run_training(const Config& config, Communicator& comm, const Accepted& accepted) {
-  std::optional<Run> run;
-  auto conclude = [&](Exit code, const std::string& message) {
-    Verdict verdict{.code = code, .message = message};
-    if (run) verdict.phase = name_of(run->phase()), verdict.step = run->step();
-    write_verdict(config.run.output, verdict);
+Exit run_training(const Config& config, Communicator& world, const Accepted& accepted) {
+  HostRanks ranks(world);
+  CountedComm comm(world, ranks.mine());
+  RankRecord& record = ranks.mine();
+  auto conclude = [&](Exit code, const std::string& message, int rank = -1) {
+    write_verdict(
+        config.run.output,
+        {.code = code, .message = message, .phase = name_of(record.clock.phase()), .step = record.step, .rank = rank});
+    record.ended = true;
   };
+  Watchdog watchdog(ranks, config.parallel.timeout_seconds, [&](const Verdict& verdict) {
+    const bool first = write_verdict(config.run.output, verdict);
+    record.ended = true;
+    if (!first) std::this_thread::sleep_for(kOthersSpeak);
+    end_all_ranks(verdict.code, verdict.message);
+  });
+  std::optional<Run> run;
   try {
-    run.emplace(config, comm);
+    agree_on("what they run", described_run(config), comm);
+    run.emplace(config, comm, record);
     Exit code = run->run(accepted);
+    comm.barrier();
+    record.ended = true;
     if (comm.rank() == 0) conclude(code, code == Exit::ok ? "every step was done" : "stopped on request, state saved");
     return code;
+  } catch (const RankError& e) {
+    conclude(e.code(), e.what(), e.rank());
+    throw;
   } catch (const Error& e) {
     conclude(e.code(), e.what());
     throw;

@@ -92,7 +92,17 @@ TaskChoice choose_task(const Config& config) {
     refuse(config, "run.best", best, fmt::format("task.name = {} has no accuracy; use eval_loss", name));
   if (best.find("recall") != best.npos && choice.itc == 0)
     refuse(config, "run.best", best, "recall is measured with itc in task.name");
-  if (choice.itc > 0 && choice.losses() == 1 && config.train.batch_size == 1 && config.task.negatives == "local")
+  const bool invariant = config.parallel.reduction == "invariant";
+  if (invariant && config.task.negatives == "global")
+    refuse(
+        config, "task.negatives", "global",
+        "its loss is no sum over passes, so parallel.reduction = invariant cannot give the same bits for any number of "
+        "ranks; use task.negatives = local");
+  if (choice.itc > 0 && choice.losses() == 1 && config.task.negatives == "local" && invariant &&
+      config.parallel.micro_batch == 1)
+    refuse(config, "parallel.micro_batch", "1", "itc needs other pairs of the same pass to tell apart: a larger one");
+  if (choice.itc > 0 && choice.losses() == 1 && config.train.batch_size == 1 && config.task.negatives == "local" &&
+      !invariant)
     refuse(config, "train.batch_size", "1",
            "itc needs other pairs to tell apart: a larger batch, or task.negatives = global with several ranks");
   if (choice.classifies() && !config.task.freeze.empty())

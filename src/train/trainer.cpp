@@ -2,24 +2,38 @@
 
 #include <cmath>
 
+#include "train/rank_error.hpp"
+
 namespace viaduct {
 namespace {
 
-// A forward that waits for values of other ranks communicates: it is timed, and watched, as that.
+// A forward that waits for values of other ranks communicates, and a backward that waits for storage which is still being
+// reduced: both are timed, and watched, as that.
 class TimedSink final : public GradSink {
  public:
   TimedSink(GradSync& sync, PhaseClock& clock) : sync_(sync), clock_(clock) {}
   void add_loss(Tensor losses, int64_t terms) override { sync_.add_loss(losses, terms); }
   void need(Range block) override {
-    const Phase phase = clock_.phase();
-    clock_.enter(Phase::comm);
+    Waits waits(clock_);
     sync_.need(block);
-    clock_.enter(phase);
   }
-  Tensor open(Range block) override { return sync_.open(block); }
+  Tensor open(Range block) override {
+    Waits waits(clock_);
+    return sync_.open(block);
+  }
+  void part(Range block) override { sync_.part(block); }
   void ready(Range block) override { sync_.ready(block); }
 
  private:
+  class Waits {
+   public:
+    explicit Waits(PhaseClock& clock) : clock_(clock), before_(clock.phase()) { clock_.enter(Phase::comm); }
+    ~Waits() { clock_.enter(before_); }
+
+   private:
+    PhaseClock& clock_;
+    Phase before_;
+  };
   GradSync& sync_;
   PhaseClock& clock_;
 };
@@ -60,6 +74,7 @@ RunEnd Trainer::run() {
     StepTail tail = step();
     ++done_;
     report(tail);
+    if (due(options_.parity_every)) settle(), hooks_.parity(done_);
     stopping = tail.stop > 0;
     bool last = done_ == options_.total_steps;
     std::map<std::string, double> metrics;
@@ -153,12 +168,21 @@ StepTail Trainer::conclude() {
   const StepTail tail = StepTail::of(numbers_.sums());
   last_.grad_norm = numbers_.scalars()[ops::step_scalar::grad_norm];
   last_.loss = tail.loss_sum / double(tail.terms);
-  if (tail.nonfinite || !std::isfinite(last_.grad_norm) || !std::isfinite(last_.loss))
-    fail(Exit::diverged,
-         fmt::format("training diverged at step {}: loss {}, gradient norm {}; the checkpoints before it are "
-                     "intact; try a smaller train.lr, a train.warmup, or look at the data of this step",
-                     done_ + 1, last_.loss, last_.grad_norm));
+  if (tail.nonfinite || !std::isfinite(last_.grad_norm) || !std::isfinite(last_.loss)) fail_diverged(tail);
   return tail;
+}
+
+void Trainer::fail_diverged(const StepTail& tail) {
+  std::vector<int> ranks;
+  if (tail.nonfinite) ranks = sync_.nonfinite_ranks();
+  const std::string found = ranks.empty() ? fmt::format("loss {}, gradient norm {}", last_.loss, last_.grad_norm)
+                                          : fmt::format("the loss of {} {} is not finite",
+                                                        ranks.size() == 1 ? "rank" : "ranks", fmt::join(ranks, ", "));
+  throw RankError(
+      ranks.empty() ? -1 : ranks[0], Exit::diverged,
+      fmt::format("training diverged at step {}: {}; the checkpoints before it are intact; try a smaller train.lr, "
+                  "a train.warmup, or look at the data of this step",
+                  done_ + 1, found));
 }
 
 void Trainer::report(const StepTail& tail) {

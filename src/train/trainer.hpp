@@ -18,9 +18,9 @@ namespace viaduct {
 
 struct TrainerOptions {
   int64_t start_step = 0, total_steps = 0, accumulate = 1;
-  int64_t eval_every = 0, checkpoint_every = 0;  // steps; 0: never
-  bool evaluation_owed = false;                  // at start_step: the run was stopped before it
-  bool graph = true;                             // cuda: replay steps
+  int64_t eval_every = 0, checkpoint_every = 0, parity_every = 0;  // steps; 0: never
+  bool evaluation_owed = false;                                    // at start_step: the run was stopped before it
+  bool graph = true;                                               // cuda: replay steps
   double learning_rate = 5e-5, clip_norm = 1;
   Schedule schedule;
 };
@@ -36,6 +36,7 @@ class Trainer {
     // Returns the checkpoint's folder.
     std::function<std::string(int64_t step, const std::map<std::string, double>& metrics)> save;
     std::function<void(int64_t step)> before_step;  // faults on purpose
+    std::function<void(int64_t step)> parity;       // every parity_every steps, when all values have arrived
     std::function<bool()> stop_requested;           // of this rank alone
   };
 
@@ -51,6 +52,7 @@ class Trainer {
   void pass(const Batch&, bool first_pass, bool last_pass);  // all of it on the device, nothing read back
   void update(Tensor step_sums);  // clipping and AdamW, on gradients that are sums over all ranks
   StepTail conclude();            // what the step has left; throws when it diverged
+  [[noreturn]] void fail_diverged(const StepTail&);
   void report(const StepTail&);
   std::map<std::string, double> evaluate();
   void save(const std::map<std::string, double>& metrics);

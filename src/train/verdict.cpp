@@ -42,7 +42,7 @@ bool write_verdict(const std::string& run_folder, const Verdict& verdict) noexce
   const auto& self = log::identity();
   nlohmann::ordered_json object = {{"outcome", outcome_of(verdict.code)},
                                    {"exit_code", int(verdict.code)},
-                                   {"rank", self.rank},
+                                   {"rank", verdict.rank < 0 ? self.rank : verdict.rank},
                                    {"host", self.host},
                                    {"phase", verdict.phase},
                                    {"step", verdict.step},

@@ -16,6 +16,7 @@ struct Verdict {
   std::string message;
   std::string phase = "start";  // name_of(Phase)
   int64_t step = 0;             // optimizer steps done
+  int rank = -1;                // whose end it is, on this host; -1: this rank's
 };
 // False when there is a verdict already. Never throws: it is written while things go wrong.
 bool write_verdict(const std::string& run_folder, const Verdict&) noexcept;

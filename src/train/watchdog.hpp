@@ -1,32 +1,36 @@
-// Notices a run that does not go on: a rank that waits too long for a batch, or for the other ranks.
+// Notices a run that does not go on, or a rank that is gone, and says which rank it was.
 #pragma once
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <thread>
 
-#include "core/base/phase_clock.hpp"
+#include "comm/host_ranks.hpp"
+#include "train/verdict.hpp"
 
 namespace viaduct {
 
 class Watchdog {
  public:
-  // Calls `on_stall` once, from a thread of its own, when the clock stays in one visit of Phase::data or Phase::comm
-  // for `seconds`. Other phases may take as long as they need.
-  Watchdog(const PhaseClock&, double seconds, std::function<void(const std::string& message)> on_stall);
+  // Calls `on_end` once, from a thread of its own, with the verdict on
+  // - a peer whose process ends without a word: a crash, noticed at once;
+  // - a rank that waits for a batch for `seconds`: a stall of its own;
+  // - ranks that wait in a collective for one that has not come to it and has not moved for `seconds` (ten times as long at the
+  //   start and while it writes a checkpoint): its stall.
+  // Whatever else takes long may take as long as it needs.
+  Watchdog(HostRanks&, double seconds, std::function<void(const Verdict&)> on_end);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
 
  private:
+  struct Seen;
   void watch();
+  bool told_of_lost_peer();
+  bool told_of_stall(std::vector<Seen>&);
 
-  const PhaseClock& clock_;
+  HostRanks& ranks_;
   double seconds_;
-  std::function<void(const std::string&)> on_stall_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool done_ = false;
+  std::function<void(const Verdict&)> on_end_;
+  int wake_;  // an eventfd: the run has ended
   std::thread thread_;
 };
 

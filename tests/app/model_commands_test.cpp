@@ -167,6 +167,20 @@ TEST_F(ModelCommands, BenchMeasuresSingleOps) {
   EXPECT_NE(two.err.find("measured by one rank"), std::string::npos) << two.err;
 }
 
+TEST_F(ModelCommands, BenchOfTheCommunicatorHasARowForEverySize) {
+  Result result = ranks(2, "bench comm --bench.steps 2 --bench.warmup 1 --bench.json " + path("b.json"));
+  ASSERT_EQ(result.code, 0) << result.err;
+  auto rows = json_lines(own_ / "b.json");
+  ASSERT_EQ(rows.size(), 8u);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i]["bytes"], 4096 << (2 * i));
+    EXPECT_NEAR(rows[i]["bus_bytes_per_second"].get<double>(), rows[i]["algorithm_bytes_per_second"].get<double>(), 1)
+        << "of two ranks they are the same";
+    for (const char* key : {"seconds", "mpi_allreduce_seconds", "memory_bytes_per_second", "best_memory_share"})
+      EXPECT_GT(rows[i][key], 0) << key;
+  }
+}
+
 TEST_F(ModelCommands, DoctorSpeaksForEveryRank) {
   Result result = ranks(2, "doctor");
   bool well = result.out.find("no problems found") != std::string::npos;

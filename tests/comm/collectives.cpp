@@ -122,13 +122,16 @@ void check_allocated(Communicator& comm) {
 }
 
 // Four blocks of uneven sizes, larger than a shard of three ranks.
-void build(ParameterStore& store, Communicator& comm) {
+void build(ParameterStore& store, Communicator& comm, const std::string& strategy) {
   for (int b = 0; b < 4; ++b)
     store.block("block" + std::to_string(b), [&] {
       store.add("weight" + std::to_string(b), {b * 300 + 7, 100});
       store.add("bias" + std::to_string(b), {5});
     });
-  store.materialize(Device::cpu(), DType::f32, true, [&](Device d, int64_t bytes) { return comm.allocate(d, bytes); });
+  std::optional<Range> kept;
+  if (divides_gradients(strategy)) kept = optimizer_range(strategy, store.range(), comm.rank(), comm.size());
+  store.materialize(
+      Device::cpu(), DType::f32, true, [&](Device d, int64_t bytes) { return comm.allocate(d, bytes); }, kept);
 }
 
 // The optimizer's part: every rank writes the values of its range, and all ranks have all of them when they need them.
@@ -146,9 +149,10 @@ void check_values(ParameterStore& store, GradSync& sync, Range mine, int step) {
   check(store.range());
 }
 
+// `passes` of two losses each.
 void check_step(Communicator& comm, const GradSyncOptions& options, int passes) {
   ParameterStore store;
-  build(store, comm);
+  build(store, comm, options.strategy);
   auto sync = make_grad_sync(options, store, comm);
   SyncedStep synced(*sync);
   const int ranks = comm.size(), rank = comm.rank();
@@ -158,32 +162,34 @@ void check_step(Communicator& comm, const GradSyncOptions& options, int passes) 
     for (int pass = 0; pass < passes; ++pass) {
       synced.begin(pass == passes - 1, {.quarantined = rank, .stop = rank == 0});
       if (rank == ranks - 1 && ranks > 1) {  // has no samples
+        for (Range block : store.blocks()) sync->part(block);
         report_all(store, *sync);
         continue;
       }
       Numbers<float> losses(3);
       losses.elements = {0.5f, 0.25f, float(rank)};
       sync->add_loss(losses.tensor(), 3);
-      for (auto block = store.blocks().rbegin(); block != store.blocks().rend(); ++block) {
-        float* gradients = data<float>(sync->open(*block));
-        for (int64_t i = 0; i < block->size(); ++i) gradients[i] += float(value(rank, block->begin + i + step));
-        sync->ready(*block);
-      }
+      for (int loss : {0, 1})
+        for (auto block = store.blocks().rbegin(); block != store.blocks().rend(); ++block) {
+          float* gradients = data<float>(sync->open(*block));
+          for (int64_t i = 0; i < block->size(); ++i)
+            gradients[i] += float(value(rank, block->begin + i + step + loss));
+          loss ? sync->ready(*block) : sync->part(*block);
+        }
     }
     StepTail tail = synced.finish();
     const int active = ranks > 1 ? ranks - 1 : 1;
     expect(tail.terms == 3 * passes * active && tail.stop == 1 && tail.nonfinite == 0, "the tail counts");
     expect(tail.quarantined == ranks * (ranks - 1) / 2, "the counts of all ranks add up");
     expect(tail.loss_sum == passes * (0.75 * active + active * (active - 1) / 2), "the tail adds losses");
-    const float* gradients = data<float>(store.grads());
     double squares = 0;
     for (int64_t i = store.range().begin; i < store.range().end; ++i) {
       int sum = 0;
-      for (int r = 0; r < active; ++r) sum += passes * value(r, i + step);
+      for (int r = 0; r < active; ++r) sum += passes * (value(r, i + step) + value(r, i + step + 1));
       squares += double(sum) * sum;
       if (i < mine.begin || i >= mine.end) continue;
-      if (gradients[i] != float(sum))
-        fail(Exit::crash, fmt::format("gradient {}: expected {}, found {}", i, sum, gradients[i]));
+      const float found = data<float>(store.grads({i, i + 1}))[0];
+      if (found != float(sum)) fail(Exit::crash, fmt::format("gradient {}: expected {}, found {}", i, sum, found));
     }
     expect(synced.squared_norm() == squares, "the norm is that of all ranks' gradients");
     check_values(store, *sync, mine, step);
@@ -212,8 +218,11 @@ void check_collectives(Communicator& comm) {
 void check_strategies(Communicator& comm) {
   for (int passes : {1, 3}) {
     for (double bucket_mb : {1e-6, 0.004, 0.4, 25.0})
-      for (const char* strategy : {"ddp", "zero1"}) check_step(comm, {strategy, bucket_mb}, passes);
+      for (const char* strategy : {"ddp", "zero1", "zero2"}) check_step(comm, {strategy, bucket_mb}, passes);
     check_step(comm, {"fast_ddp"}, passes);
+    for (DType wire : {DType::bf16, DType::i64})
+      for (const char* strategy : {"ddp", "fast_ddp", "zero1", "zero2"})
+        check_step(comm, {.strategy = strategy, .bucket_mb = 0.004, .wire = {.type = wire}}, passes);
   }
 }
 

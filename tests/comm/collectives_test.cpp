@@ -38,6 +38,13 @@ TEST(Collectives, Mpi) {
   }
 }
 
+TEST(Collectives, StrategiesOfOneAndOfEightProcesses) {
+  for (int ranks : {1, 8}) {
+    test::Ended ended = test::run_scenario("strategies", ranks);
+    EXPECT_EQ(ended.code, 0) << ended.output;
+  }
+}
+
 TEST(ThreadComm, AFailingRankWakesTheOthers) {
   std::string message = message_of([] {
     run_ranks(3, [](Communicator& comm) {

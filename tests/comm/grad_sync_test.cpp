@@ -41,7 +41,7 @@ TEST(Buckets, CloseAtTheSizeAndKeepTheLastSmall) {
   EXPECT_EQ(make_buckets({{64, 128}}, 4, 1), (R{{0, 128}}));
 }
 
-const std::vector<std::string> kStrategies{"ddp", "fast_ddp", "zero1"};
+const std::vector<std::string> kStrategies{"ddp", "fast_ddp", "zero1", "zero2"};
 
 TEST(Shards, AreCutAtChunksOfTheNorm) {
   using R = std::vector<Range>;
@@ -56,7 +56,7 @@ class Reports : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     add_blocks(store, {3, 4, 5});
-    sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
+    sync = make_grad_sync({.strategy = GetParam(), .bucket_mb = 1e-6}, store, comm);
     step.emplace(*sync);
   }
   ParameterStore store;
@@ -103,7 +103,7 @@ TEST(Ddp, RefusesALossWhenTheTailIsOnItsWay) {
   ParameterStore store;
   add_blocks(store, {3, 4, 5});
   SelfComm comm;
-  Ddp sync(store, comm, 25);
+  Ddp sync(store, comm, {});
   float loss = 1;
   test::SyncedStep step(sync);
   step.begin(true);
@@ -124,7 +124,7 @@ TEST_P(Strategies, BlocksMayBecomeReadyInAnotherOrderOnEachRank) {
   run_ranks(3, [&](Communicator& comm) {
     ParameterStore store;
     add_blocks(store, {30, 40, 50});
-    auto sync = make_grad_sync({GetParam(), 1e-6}, store, comm);
+    auto sync = make_grad_sync({.strategy = GetParam(), .bucket_mb = 1e-6}, store, comm);
     test::SyncedStep synced(*sync);
     for (int step = 0; step < 20; ++step) {
       store.zero_gradients(test::host_stream());
@@ -148,7 +148,7 @@ TEST_P(Strategies, AFailureOfTheCommunicationSurfaces) {
                          [&](Communicator& comm) {
                            ParameterStore store;
                            add_blocks(store, {comm.rank() ? 100 : 1000});  // the ranks disagree about the model
-                           auto sync = make_grad_sync({GetParam(), 25}, store, comm);
+                           auto sync = make_grad_sync({.strategy = GetParam()}, store, comm);
                            test::SyncedStep synced(*sync);
                            synced.begin(true);
                            report_all(store, *sync);
@@ -161,9 +161,9 @@ TEST(MakeGradSync, RefusesWhatItDoesNotKnow) {
   ParameterStore store;
   add_blocks(store, {3});
   SelfComm comm;
-  EXPECT_THROW(make_grad_sync({"zero9", 25}, store, comm), Error);
-  EXPECT_THROW(make_grad_sync({"ddp", 0}, store, comm), Error);
-  EXPECT_THROW(make_grad_sync({"ddp", std::nan("")}, store, comm), Error);
+  EXPECT_THROW(make_grad_sync({.strategy = "zero9"}, store, comm), Error);
+  EXPECT_THROW(make_grad_sync({.bucket_mb = 0}, store, comm), Error);
+  EXPECT_THROW(make_grad_sync({.bucket_mb = std::nan("")}, store, comm), Error);
 }
 
 }  // namespace

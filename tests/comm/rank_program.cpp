@@ -18,6 +18,8 @@
 #include "comm/threads.hpp"
 #include "core/base/log.hpp"
 #include "tests/comm/collectives.hpp"
+#include "tests/comm/wire_steps.hpp"
+#include "tests/support/synced_step.hpp"
 
 namespace viaduct {
 namespace {
@@ -38,15 +40,23 @@ int collectives(const World&, Communicator& comm) {
   return 0;
 }
 
+int bf16_wire(const World&, Communicator& comm) {
+  auto messages = make_mpi_comm({.largest_count = 30000, .share_memory = false});
+  for (const char* strategy : {"ddp", "fast_ddp", "zero1", "zero2"})
+    for (Communicator* ranks : {&comm, messages.get()}) test::check_bf16(*ranks, strategy);
+  return 0;
+}
+
 // Rank 1 fails in the middle of a backward pass, when its first bucket is under way and waits for rank 0, which never
 // comes.
 int fail_in_backward(const World& world, Communicator& comm) {
   ParameterStore store;
   for (const char* name : {"first", "second"}) store.block(name, [&] { store.add(name, {1 << 20}); });
   store.materialize(Device::cpu(), DType::f32, true, [&](Device d, int64_t bytes) { return comm.allocate(d, bytes); });
-  auto sync = make_grad_sync({"ddp", 1}, store, comm);
+  auto sync = make_grad_sync({.bucket_mb = 1}, store, comm);
+  test::SyncedStep synced(*sync);
   if (world.rank == 0) return sleep_for_ever();
-  sync->begin({}, true);
+  synced.begin(true);
   sync->ready(store.blocks()[1]);
   fail_input("the picture of rank 1 is gone");
 }
@@ -92,6 +102,12 @@ int print_threads(const World& world, Communicator& comm) {
 
 Body scenario(const std::string& name) {
   if (name == "collectives") return collectives;
+  if (name == "bf16_wire") return bf16_wire;
+  if (name == "strategies")
+    return [](const World&, Communicator& comm) {
+      test::check_strategies(comm);
+      return 0;
+    };
   if (name == "fail_in_backward") return fail_in_backward;
   if (name == "stop_on_request") return stop_on_request;
   if (name == "terminate_launcher") return signal_the_launcher<SIGTERM>;

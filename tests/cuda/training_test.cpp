@@ -54,6 +54,15 @@ TEST_F(CudaVit, AReplayedStepHasTheBitsOfAnEagerOne) {
   }
 }
 
+TEST_F(CudaVit, WhatIsDoneInHostMemoryOnlyIsRefused) {
+  for (const Settings& settings :
+       {Settings{{"parallel.reduction", "invariant"}}, Settings{{"parallel.strategy", "zero2"}}}) {
+    const std::string message = message_of([&] { train("refused", 1, kCuda + settings); }, Exit::config);
+    EXPECT_NE(message.find("in host memory in this version"), std::string::npos) << message;
+    train("cpu-" + settings.begin()->first, 1, settings + Settings{{"device.kind", "auto"}, {"train.steps", "2"}});
+  }
+}
+
 // The last batch of an epoch is short: another shape, another graph.
 TEST_F(CudaVit, ShortBatchesAndRecomputedActivationsAreExact) {
   const Settings settings = {{"train.batch_size", "20"}, {"train.accumulate", "2"}};

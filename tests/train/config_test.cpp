@@ -201,8 +201,8 @@ TEST(Config, RefusesBadValues) {
 }
 
 TEST(Config, RefusesWhatThisVersionDoesNotHave) {
-  EXPECT_EQ(refusal_of("parallel.reduction", "invariant"),
-            "parallel.reduction = 'invariant' (command line): invariant is not in this version; use fast");
+  EXPECT_EQ(refusal_of("train.nonfinite", "skip"),
+            "train.nonfinite = 'skip' (command line): skip is not in this version; use stop");
   EXPECT_EQ(refusal_of("task.teacher", "folder"), "task.teacher (command line) is not in this version; remove it");
 }
 

@@ -215,7 +215,8 @@ TEST(ImageText, MaskedTokensOfAStepAllWeighTheSame) {
 TEST(ImageText, RecomputationAndFrozenTowersTakeLessMemory) {
   auto plan = [](const Settings& more) {
     Config config = config_of(tiny_bridgetower() + Settings{{"task.name", "itm, itc"}} + more);
-    return plan_memory(task_maker(resolve_model(config, {}), config, 1), step_shape(config, true));
+    ModelSource source = resolve_model(config, {});
+    return plan_memory(task_maker(source, config, 1), step_shape(config, source.choice, Device::Kind::cpu, true));
   };
   const MemoryPlan plain = plan({}), again = plan({{"train.recompute", "true"}}),
                    frozen = plan({{"task.freeze", "text"}});

@@ -4,17 +4,14 @@
 
 #include <filesystem>
 #include <fstream>
-#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "core/base/check.hpp"
 #include "core/base/log.hpp"
-#include "train/fault.hpp"
 #include "train/metrics_log.hpp"
 #include "train/progress.hpp"
 #include "train/verdict.hpp"
-#include "train/watchdog.hpp"
 
 namespace viaduct {
 namespace {
@@ -148,41 +145,6 @@ TEST(Progress, PlainLinesWithoutATerminal) {
   ASSERT_EQ(said.size(), 3u);
   EXPECT_TRUE(said[0].starts_with("step 4/8  epoch 1.00  loss 0.4000  lr 0.5  grad norm 2  10.7 images/s")) << said[0];
   EXPECT_NE(said[2].find("eval_loss 0.25"), std::string::npos);
-}
-
-TEST(Fault, HappensOnItsRankAtItsStepOnly) {
-  FaultSection fault{.kind = "throw", .rank = 1, .step = 3};
-  inject_fault(fault, 0, 3);
-  inject_fault(fault, 1, 2);
-  inject_fault(FaultSection(), 0, 0);
-  EXPECT_THROW(inject_fault(fault, 1, 3), Error);
-  fault.kind = "kill";
-  EXPECT_EXIT(inject_fault(fault, 1, 3), testing::KilledBySignal(SIGKILL), "");
-}
-
-TEST(Watchdog, SpeaksWhenAPhaseOfWaitingDoesNotEnd) {
-  for (Phase phase : {Phase::data, Phase::comm}) {
-    PhaseClock clock;
-    clock.enter(phase);
-    std::promise<std::string> said;
-    Watchdog watchdog(clock, 0.05, [&](const std::string& message) { said.set_value(message); });
-    EXPECT_NE(said.get_future().get().find("stalled: for 0.05 seconds"), std::string::npos);
-  }
-}
-
-// Every visit is shorter than the limit, and computing may take as long as it needs.
-TEST(Watchdog, IsSilentWhileARunGoesOn) {
-  PhaseClock clock;
-  std::atomic<bool> said = false;
-  Watchdog watchdog(clock, 60, [&](const std::string&) { said = true; });
-  for (int i = 0; i < 1000; ++i) clock.enter(Phase::comm), clock.enter(Phase::forward);
-  PhaseClock computing;
-  computing.enter(Phase::backward);
-  {
-    Watchdog patient(computing, 0.001, [&](const std::string&) { said = true; });
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  EXPECT_FALSE(said);
 }
 
 }  // namespace

@@ -68,10 +68,24 @@ TEST_F(RunTest, AResumedRunIsTheUninterruptedRun) {
 }
 
 TEST_F(RunTest, RanksThatReadOtherModelFilesAreRefused) {
+  Path model = train("first", 1, {{"train.steps", "1"}}) / "model", other = runs_ / "other";
+  std::filesystem::copy(model, other);
+  auto config = nlohmann::json::parse(read_file(other / "config.json", 1 << 20));
+  config["layer_norm_eps"] = 1e-5;
+  write_bytes(other / "config.json", config.dump());
   auto run = [&](Communicator& comm) {
-    run_training(config_for("apart", {{"model.layer_norm_eps", comm.rank() == 1 ? "1e-5" : "1e-6"}}), comm, {});
+    run_training(config_for("apart", {{"model.pretrained", (comm.rank() == 1 ? other : model).string()}}), comm, {});
   };
   EXPECT_EQ(0u, message_of([&] { run_ranks(3, run); }).find("rank 1 found another config.json than rank 0"));
+}
+
+TEST_F(RunTest, RanksThatAreToldOtherThingsAreRefused) {
+  auto run = [&](Communicator& comm) {
+    run_training(config_for("apart", {{"train.lr", comm.rank() == 1 ? "0.5" : "0.25"}}), comm, {});
+  };
+  const std::string message = message_of([&] { run_ranks(3, run); }, Exit::config);
+  EXPECT_NE(message.find("do not agree on what they run"), std::string::npos) << message;
+  EXPECT_NE(message.find("ranks 0, 2: train.lr = 0.25; rank 1: train.lr = 0.5"), std::string::npos) << message;
 }
 
 TEST_F(RunTest, AStopIsAgreedUponAndSaved) {

@@ -1,6 +1,8 @@
 // Whole runs by every strategy: the losses of one rank, whatever the number of ranks.
+#include "comm/shards.hpp"
 #include "tests/train/runs.hpp"
 #include "train/engine.hpp"
+#include "train/step_cut.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -23,7 +25,7 @@ class Strategy : public Runs, public testing::WithParamInterface<std::string> {
         Settings{{"parallel.strategy", GetParam()}, {"train.batch_size", std::to_string(8 / ranks)}} + settings);
   }
 };
-INSTANTIATE_TEST_SUITE_P(All, Strategy, testing::Values("ddp", "fast_ddp", "zero1"));
+INSTANTIATE_TEST_SUITE_P(All, Strategy, testing::Values("ddp", "fast_ddp", "zero1", "zero2"));
 
 TEST_P(Strategy, TheNumberOfRanksDoesNotChangeTheLosses) {
   auto one = steps(train("one", 1, {{"train.steps", "50"}}));
@@ -83,7 +85,7 @@ TEST_P(Strategy, MemoryIsDividedAsPlanned) {
         Engine engine(resolve_model(config, {"a", "b"}), config, true, comm);
         const int64_t elements = engine.task().parameters().range().size();
         const int64_t whole = elements * 4 * (precision == std::string("bf16") ? 3 : 2);
-        const bool divided = GetParam() == "zero1";
+        const bool divided = divides_optimizer(GetParam());
         const int64_t chunk = whole / elements * ops::kNormChunk;
         EXPECT_EQ(engine.plan().optimizer, engine.optimizer().bytes());
         EXPECT_LE(engine.plan().optimizer, (divided ? whole / ranks + chunk : whole) + 3 * 4096);
@@ -92,6 +94,33 @@ TEST_P(Strategy, MemoryIsDividedAsPlanned) {
         for (const std::string& bytes : comm.all_gather_text(std::to_string(engine.plan().optimizer)))
           everywhere += std::stoll(bytes);
         EXPECT_GE(everywhere, whole) << "every parameter has an optimizer";
+      });
+}
+
+// What gradients take beside the store included: buckets, what travels in another type, fixed point.
+TEST_P(Strategy, GradientMemoryIsAsPlanned) {
+  for (const Settings& wire :
+       {Settings{}, Settings{{"parallel.wire", "bf16"}}, Settings{{"parallel.reduction", "invariant"}}})
+    for (int ranks : {1, 2, 4})
+      run_ranks(ranks, [&](Communicator& comm) {
+        Config config = config_of(model_ + wire + Settings{{"parallel.strategy", GetParam()}, {"data.workers", "0"}});
+        Engine engine(resolve_model(config, {"a", "b"}), config, true, comm);
+        ParameterStore& store = engine.task().parameters();
+        auto sync = make_grad_sync(grad_sync_options(config, engine.source().choice, ranks), store, comm);
+        Batch batch = engine.task().blank_batch(Device::cpu(), step_cut(config).samples);
+        engine.work().ctx.sample_keys = batch.keys;
+        for (int step = 0; step < 2; ++step) {
+          sync->begin(engine.work().ctx, {}, true);
+          engine.task().train(engine.work().ctx, batch, *sync);
+          sync->finish();
+        }
+        EXPECT_EQ(engine.plan().gradients, store.grads().bytes() + sync->bytes()) << ranks << " ranks";
+        const int64_t whole = store.range().size() * 4, tail = ParameterStore::kTailSlot * 4;
+        const bool divided = divides_gradients(GetParam());
+        EXPECT_LE(store.grads().bytes(), tail + (divided ? whole / ranks + ops::kNormChunk * 4 : whole));
+        if (divided && wire.empty()) {
+          EXPECT_LT(sync->bytes(), whole) << "buckets take turns";
+        }
       });
 }
 

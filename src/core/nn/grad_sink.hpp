@@ -14,6 +14,9 @@ class GradSink {
   virtual void need(Range) {}
   // Before its backward: where its gradients accumulate, one element per parameter.
   virtual Tensor open(Range) = 0;
+  // One loss of several in this pass has added to it all that it will; the next one opens it again. Of each but the last
+  // loss, every block.
+  virtual void part(Range) {}
   // Its gradients of this pass are final; exactly once per pass.
   virtual void ready(Range) = 0;
 };

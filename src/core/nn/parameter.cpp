@@ -30,7 +30,8 @@ Range ParameterStore::block(const std::string& name, const std::function<void()>
   return range;
 }
 
-void ParameterStore::materialize(Device device, DType dtype, bool with_gradients, const Allocate& allocate) {
+void ParameterStore::materialize(Device device, DType dtype, bool with_gradients, const Allocate& allocate,
+                                 std::optional<Range> kept) {
   int64_t covered = kTailSlot;
   for (Range b : blocks_) expect(std::exchange(covered, b.end) == b.begin, "the blocks cover the store without gaps");
   expect(covered == size_, "every parameter belongs to a block");
@@ -42,12 +43,13 @@ void ParameterStore::materialize(Device device, DType dtype, bool with_gradients
   }
   if (with_gradients) {
     DType grad_dtype = stat_dtype(dtype);
-    grad_buffer_ = allocate(device, size_ * size_of(grad_dtype));
-    grads_ = grad_buffer_.view(0, {size_}, grad_dtype);
+    kept_ = kept.value_or(range());
+    grad_buffer_ = allocate(device, (kTailSlot + kept_.size()) * size_of(grad_dtype));
+    grads_ = grad_buffer_.view(0, {kTailSlot + kept_.size()}, grad_dtype);
   }
   for (Parameter& p : parameters_) {
     p.value = values(p.range).reshape(p.shape);
-    if (with_gradients && !p.frozen()) p.grad = grads(p.range).reshape(p.shape);
+    if (with_gradients && !kept && !p.frozen()) p.grad = grads(p.range).reshape(p.shape);
   }
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 #include <deque>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -66,8 +67,10 @@ class ParameterStore {
   // among blocks(), and nobody reports it.
   Range block(const std::string& name, const std::function<void()>& add_parameters, bool frozen = false);
 
-  // Allocates the flat buffers. `grad` absent (with_gradients = false): a frozen store.
-  void materialize(Device, DType value_dtype, bool with_gradients, const Allocate& = allocate_plain);
+  // Allocates the flat buffers. `grad` absent (with_gradients = false): a frozen store. Of the gradients those of `kept`
+  // alone where ranks divide them; parameters then have theirs from open() on.
+  void materialize(Device, DType value_dtype, bool with_gradients, const Allocate& = allocate_plain,
+                   std::optional<Range> kept = {});
   // Fills every parameter by its Init, each from its own Philox key (seed, name): independent of order and of ranks.
   void initialize(uint64_t seed);
   void initialize(Parameter&, uint64_t seed);
@@ -91,19 +94,23 @@ class ParameterStore {
   bool trainable() const { return bool(grads_); }
   DType dtype() const { return values_.dtype; }
   Tensor values() const { return values_; }                // [size]
-  Tensor grads() const { return grads_; }                  // [size]
+  Tensor grads() const { return grads_; }                  // the step tail, then what is kept: [size] if that is all
   Tensor frozen_values() const { return frozen_values_; }  // [frozen_range().size()]; absent when nothing is frozen
   Tensor values(Range r) const {
     return r.begin >= kFrozenBegin ? frozen_values_.slice(r.begin - kFrozenBegin, r.end - kFrozenBegin)
                                    : values_.slice(r.begin, r.end);
   }
-  Tensor grads(Range r) const { return grads_.slice(r.begin, r.end); }
+  Tensor grads(Range r) const {
+    const int64_t left_out = r.begin < kTailSlot ? 0 : kept_.begin - kTailSlot;
+    return grads_.slice(r.begin - left_out, r.end - left_out);
+  }
 
  private:
   std::deque<Parameter> parameters_;
   std::vector<Range> blocks_;
   std::vector<std::string> block_names_;
   int64_t size_ = kTailSlot, frozen_end_ = kFrozenBegin;
+  Range kept_;  // of the gradients
   bool in_frozen_block_ = false;
   Buffer value_buffer_, grad_buffer_, frozen_buffer_;
   Tensor values_, grads_, frozen_values_;
