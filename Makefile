@@ -2,6 +2,7 @@
 # make test       the whole suite         make bench     measure this machine
 # make test-long  every fault in every phase, minutes
 # make sanitize   the suite under ASan + UBSan, the loader under ThreadSanitizer
+# DEVICE=cuda     test and sanitize run on the GPU of this machine
 # make format     clang-format            make deps      look for packages again     make clean
 # make bundle     build/bundle: the program and the tests of a real GPU, for a host with only a driver and CUDA's libraries
 # V=1 shows commands, DEBUG=1 builds without optimisation, ARCH=x86-64-v3 for older hosts, CI=true turns warnings into errors
@@ -134,8 +135,15 @@ suites += cuda emulation
 
 tests: $(suites:%=$(BUILD)/tests/%) $(BUILD)/viaduct
 
+# DEVICE=cuda: on the GPU of this machine, what the emulated device runs otherwise.
+device_tests = $(or $(if $(nvcc),$(BUILD)/device-tests/cuda),$(error DEVICE=cuda needs a build with CUDA: put nvcc on PATH or set CUDA_HOME))
+ifeq ($(DEVICE),cuda)
+test: $(device_tests)
+	$(Q)BUILD=$(BUILD) TESTS=device-tests launch/run-tests cuda
+else
 test: tests
 	$(Q)BUILD=$(BUILD) launch/run-tests $(suites)
+endif
 
 # What takes minutes: every fault in every phase.
 test-long: tests
@@ -159,10 +167,17 @@ bundle: $(BUILD)/viaduct $(BUILD)/device-tests/cuda
 	$(Q)launch/bundle $(BUILD)/bundle $(BUILD)/viaduct $(BUILD)/device-tests/cuda=cuda-tests
 
 # libgomp is not instrumented for ThreadSanitizer, so only the loader, which has threads of its own, runs under it.
+# With DEVICE=cuda compute-sanitizer goes over every kernel on the GPU.
+ifeq ($(DEVICE),cuda)
+sanitize: $(device_tests)
+	$(Q)for tool in memcheck racecheck initcheck synccheck; do \
+	  compute-sanitizer --tool $$tool --error-exitcode 9 $(device_tests) --gtest_filter='*CudaOpTable.ValuesAreNoWorse*' || exit; done
+else
 sanitize:
 	$(Q)$(MAKE) BUILD=$(BUILD)/asan SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" CXXFLAGS="-O1 -g1" test
 	$(Q)$(MAKE) BUILD=$(BUILD)/tsan SANITIZE="-fsanitize=thread" CXXFLAGS="-O1 -g1" $(BUILD)/tsan/tests/data
 	$(Q)BUILD=$(BUILD)/tsan FILTER='Loader*' launch/run-tests data
+endif
 
 format:
 	$(Q)clang-format -i $$(git ls-files '*.cpp' '*.hpp')

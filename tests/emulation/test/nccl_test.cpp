@@ -1,5 +1,6 @@
 // The stand-in NCCL among ranks of their own. This test program is also their program: with EMULATION_RANKS set it runs
 // that scenario before any test, and exits.
+#define OMPI_SKIP_MPICXX 1  // the C++ bindings are not used, and warn
 #include <mpi.h>
 #include <nccl.h>
 #include <unistd.h>
