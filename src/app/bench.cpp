@@ -81,13 +81,27 @@ ModelSource bench_source(Config& config) {
   return resolve_model(config, {});
 }
 
+void need_ranks(const Invocation& call) {
+  if (call.world.size == 1)
+    fail_config("viaduct bench comm measures what ranks exchange: mpirun -np 2 viaduct bench comm");
+}
+void need_vit(const Invocation& call) {
+  if (call.config.model.arch == "bridgetower")
+    fail_config("this benchmark takes its sizes from a ViT; leave model.arch = bridgetower out");
+}
+
 struct Subject {
   const char* name;
   BenchResult (*run)(const Invocation&);
+  void (*check)(const Invocation&) = nullptr;  // refuses before anything else is said
 };
-const std::vector<Subject> kSubjects = {
-    {"train", bench_train},     {"infer", bench_infer},         {"loader", bench_loader}, {"comm", bench_comm},
-    {"kernels", bench_kernels}, {"attention", bench_attention}, {"gemm", bench_gemm}};
+const std::vector<Subject> kSubjects = {{"train", bench_train},
+                                        {"infer", bench_infer},
+                                        {"loader", bench_loader},
+                                        {"comm", bench_comm, need_ranks},
+                                        {"kernels", bench_kernels, need_vit},
+                                        {"attention", bench_attention},
+                                        {"gemm", bench_gemm, need_vit}};
 constexpr const char* kSubjectNames = "train, infer, loader, comm, kernels, attention or gemm";
 
 const Subject& find_subject(const std::string& name) {
@@ -157,6 +171,7 @@ void write_json(const std::string& path, const std::string& subject, const Bench
 Exit run(const Invocation& call) {
   if (call.subjects.empty()) fail_config(fmt::format("viaduct bench needs a subject: {}", kSubjectNames));
   const Subject& subject = find_subject(call.subjects[0]);
+  if (subject.check) subject.check(call);
   settle(call);
   BenchResult result = subject.run(call);
   if (call.world.rank == 0) {

@@ -51,7 +51,6 @@ TEST(CommandLine, RefusalsSayWhatIsWrong) {
       {"plan --task.name itn", "did you mean itm?"},
       {"plan --task.name itm", "needs an image-text model: model.arch = bridgetower"},
       {"plan --task.name distillation", "distillation is not in this version"},
-      {"train --device.kind cuda", "cuda is not in this version; use auto, cpu"},
       {"train --task.teacher big", "task.teacher (command line) is not in this version"},
       {"train --data.eval 2", "expected a fraction above 0 and below 1, or a folder"},
       {"train --model.hidden_size wide", "model.hidden_size = 'wide' (command line): expected a whole number"},

@@ -24,7 +24,7 @@ TEST_P(CudaOpTable, TwoRunsGiveTheSameBits) {
 
 TEST_P(CudaOpTable, OutputsMayAliasInputsWhereItSaysSo) { expect_outputs_may_alias_inputs(GetParam(), Device::cuda()); }
 
-INSTANTIATE_TEST_SUITE_P(Table, CudaOpTable, testing::ValuesIn(test_rows({DType::f32, DType::bf16})),
+INSTANTIATE_TEST_SUITE_P(Table, CudaOpTable, testing::ValuesIn(test_rows({DType::f32, DType::bf16}, Device::cuda())),
                          [](auto& info) { return name_of(info.param); });
 
 }  // namespace

@@ -101,6 +101,7 @@ struct OpCase {
   Gradient gradient{};                                         // of a forward op; no inputs: none
   std::vector<std::pair<std::string, std::string>> aliases{};  // (output, input) that may be one tensor
   std::vector<DType> dtypes{DType::f32, DType::bf16, DType::f64};
+  bool on_cuda = true;  // false: it reads fp64 values, which stay on the CPU
   bool exact = false;  // no rounding is allowed but the naive one
   bool bench = false;  // large: measured, and left out of the tests
   double flops = 0;    // worth saying for products only

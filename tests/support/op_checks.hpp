@@ -8,7 +8,7 @@ struct Row {
   const OpCase* op;
   DType dtype;
 };
-std::vector<Row> test_rows(const std::vector<DType>& dtypes);
+std::vector<Row> test_rows(const std::vector<DType>& dtypes, Device);
 std::string name_of(const Row&);  // as a gtest name
 
 // Bytes of every output after a run.

@@ -127,6 +127,7 @@ OpCase copy(Shape s, Operand::Type other, bool from_other) {
           .operands = {in("x", s, normal(), from_other ? other : value), out("y", s, from_other ? value : other)},
           .run = [](Ctx& ctx, const Tensors& t) { ops::copy(ctx, t["y"], t["x"]); },
           .reference = reference([](auto& v) { v["y"] = v["x"]; }),
+          .on_cuda = other != Operand::Type::f64,
           .exact = true};
 }
 
