@@ -19,7 +19,7 @@ std::vector<nlohmann::json> bench(const std::string& subject, const std::string&
                            "1", "--model.intermediate_size", "64", "--model.image_size", "16", "--model.patch_size",
                            "8", "--train.batch_size", "2", "--bench.steps", "1", "--bench.warmup", "0"})
     arguments.push_back(tiny);
-  EXPECT_EQ(app::run_command(arguments, World{}, comm), 0);
+  EXPECT_EQ(app::run_command(arguments, World{.host = "here"}, comm), 0);
   return json_lines(json);
 }
 

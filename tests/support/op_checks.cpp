@@ -121,7 +121,9 @@ void expect_nothing_beside_outputs_is_touched(const Row& row, Device device) {
   run(row, memory.tensors(), device);
   EXPECT_EQ(memory.damaged_guards(), "");
   for (const Operand& o : row.op->operands)
-    if (!o.is_output()) EXPECT_EQ(memory.bytes(o.name), before.bytes(o.name)) << "the op changed its input " << o.name;
+    if (!o.is_output()) {
+      EXPECT_EQ(memory.bytes(o.name), before.bytes(o.name)) << "the op changed its input " << o.name;
+    }
 }
 
 void expect_planned_memory_is_used(const Row& row, Device device) {
