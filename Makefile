@@ -2,6 +2,7 @@
 # make test       the whole suite         make bench     measure this machine
 # make sanitize   the suite under ASan + UBSan, the loader under ThreadSanitizer
 # make format     clang-format            make deps      look for packages again     make clean
+# make bundle     build/bundle: the program and the tests of a real GPU, for a host with only a driver and CUDA's libraries
 # V=1 shows commands, DEBUG=1 builds without optimisation, ARCH=x86-64-v3 for older hosts, CI=true turns warnings into errors
 BUILD ?= build
 ARCH ?= native
@@ -15,7 +16,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all tests test demo bench sanitize format deps clean FORCE
+.PHONY: all tests test demo bench bundle sanitize format deps clean FORCE
 all: $(BUILD)/viaduct
 
 # Packages: found (and installed) once, before anything is compiled, and again when the environment changes. make reads
@@ -32,7 +33,9 @@ $(BUILD)/config.mk: launch/install-deps launch/configure $(if $(same_environment
 
 CXXFLAGS ?= $(if $(DEBUG),-O0,-O3) -g1
 # Loops over exp, sqrt and the like become full-width vector code if nobody traps or reads errno; values do not change.
-vectorise := -fno-trapping-math -fno-math-errno -mprefer-vector-width=512
+# Multiply-adds are fused everywhere: tuned for Zen, g++ leaves some apart in short loops, and a last row would be
+# rounded otherwise than the same row among others.
+vectorise := -fno-trapping-math -fno-math-errno -mprefer-vector-width=512 --param avoid-fma-max-bits=0
 # Vectors never leave a file, so how they would be passed does not matter (psabi);
 # g++ 12 and 13 see overflows inside std::string and fmt that are not there (GCC bugs 105651, 105329).
 quiet := -Wno-psabi -Wno-missing-field-initializers -Wno-restrict -Wno-stringop-overflow
@@ -60,7 +63,7 @@ device_dirs := src/core/device src/core/ops
 # Loads of a pack that only a later, equal condition reads are beyond what g++ follows in kernels; kernels look at values as
 # other types, as nvcc lets them. The emulation itself is never instrumented: tests/emulation/fibers.hpp says why.
 unsanitized = $(filter-out -fsanitize% -fno-sanitize%,$(1))
-emulated_compile = $(compile) -fno-strict-aliasing -Wno-maybe-uninitialized -Wno-uninitialized -Itests/emulation/include -DVIADUCT_CUDA=1
+emulated_compile = $(compile) -fno-strict-aliasing -Wno-maybe-uninitialized -Wno-uninitialized -Wno-unknown-pragmas -Itests/emulation/include -DVIADUCT_CUDA=1
 $(BUILD)/emulated/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,C++  $< (emulated))
@@ -114,11 +117,11 @@ $(foreach s,$(suites),$(eval $(call suite_rule,$(s))))
 
 # What is specific to CUDA runs on the emulated device, and with DEVICE=cuda on a real one.
 cuda_tests := $(call objects,$(wildcard tests/cuda/*.cpp)) $(support)
-$(BUILD)/tests/cuda: $(cuda_tests) $(call from_the_top,train models data comm) $(BUILD)/emulated/libcore.a $(emulation)
+$(BUILD)/tests/cuda: $(cuda_tests) $(call from_the_top,app train models data comm) $(BUILD)/emulated/libcore.a $(emulation)
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(call link,$^) -rdynamic -lgtest -lgmock
-$(BUILD)/device-tests/cuda: $(cuda_tests) $(call from_the_top,train models data comm core)
+$(BUILD)/device-tests/cuda: $(cuda_tests) $(call from_the_top,$(layers))
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(call link,$^) -lgtest -lgmock
@@ -146,6 +149,9 @@ bench: $(BUILD)/viaduct $(BUILD)/bench-ops
 	$(Q)$(BUILD)/viaduct bench infer
 	$(Q)$(BUILD)/viaduct bench train
 	$(Q)$(BUILD)/viaduct bench loader
+
+bundle: $(BUILD)/viaduct $(BUILD)/device-tests/cuda
+	$(Q)launch/bundle $(BUILD)/bundle $(BUILD)/viaduct $(BUILD)/device-tests/cuda=cuda-tests
 
 # libgomp is not instrumented for ThreadSanitizer, so only the loader, which has threads of its own, runs under it.
 sanitize:

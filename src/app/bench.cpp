@@ -83,46 +83,79 @@ ModelSource bench_source(Config& config) {
 
 struct Subject {
   const char* name;
-  BenchRow (*run)(const Invocation&);  // absent: not in this version
+  BenchResult (*run)(const Invocation&);  // absent: not in this version
 };
-const std::vector<Subject> kSubjects = {{"train", bench_train}, {"infer", bench_infer}, {"loader", bench_loader},
-                                        {"comm", nullptr},      {"kernels", nullptr},   {"attention", nullptr},
-                                        {"gemm", nullptr}};
+const std::vector<Subject> kSubjects = {
+    {"train", bench_train},         {"infer", bench_infer}, {"loader", bench_loader}, {"kernels", bench_kernels},
+    {"attention", bench_attention}, {"gemm", bench_gemm},   {"comm", nullptr}};
+constexpr const char* kSubjectNames = "train, infer, loader, kernels, attention or gemm";
 
 const Subject& find_subject(const std::string& name) {
   std::vector<std::string> known;
   for (const Subject& s : kSubjects) {
     if (name == s.name && !s.run)
-      fail_config(fmt::format("viaduct bench {} is not in this version; use train, infer or loader", name));
+      fail_config(fmt::format("viaduct bench {} is not in this version; use {}", name, kSubjectNames));
     if (name == s.name) return s;
     if (s.run) known.push_back(s.name);
   }
   std::string meant = nearest(name, known, 2);
   fail_config(fmt::format("unknown bench subject '{}'; {}", name,
-                          meant.empty() ? "expected train, infer or loader" : "did you mean " + meant + "?"));
+                          meant.empty() ? fmt::format("expected {}", kSubjectNames) : "did you mean " + meant + "?"));
 }
 
-void print(const std::string& subject, const BenchRow& row) {
+// How a table says a value of a row.
+struct Column {
+  const char *key, *title;
+  double unit;
+};
+constexpr Column kColumns[] = {{"seconds", "us", 1e-6},
+                               {"best_seconds", "best", 1e-6},
+                               {"bytes_per_second", "GB/s", 1e9},
+                               {"flops_per_second", "TFLOP/s", 1e12},
+                               {"roof_share", "% of roof", 1e-2}};
+
+void print(const std::string& subject, const BenchResult& result) {
   fmt::print("bench {}\n", subject);
-  for (const auto& [name, value] : row.settings) fmt::print("  {:<30} {}\n", name, value);
-  for (const auto& [name, value] : row.values) fmt::print("  {:<30} {:.6g}\n", name, value);
+  for (const auto& [name, value] : result.all.settings) fmt::print("  {:<30} {}\n", name, value);
+  for (const auto& [name, value] : result.all.values) fmt::print("  {:<30} {:.6g}\n", name, value);
+  if (result.rows.empty()) return;
+  fmt::print("\n  {:<24} {:<16}", "op", "shape");
+  for (const Column& c : kColumns) fmt::print(" {:>10}", c.title);
+  for (const BenchRow& row : result.rows) {
+    fmt::print("\n  {:<24} {:<16}", row.settings[0].second, row.settings[1].second);
+    for (const Column& c : kColumns)
+      for (const auto& [name, value] : row.values)
+        if (name == c.key) fmt::print(" {:>10.2f}", value / c.unit);
+  }
+  fmt::print("\n");
 }
 
-void write_json(const std::string& path, const std::string& subject, const BenchRow& row) {
-  nlohmann::ordered_json object = {{"subject", subject}};
+void add(nlohmann::ordered_json& object, const BenchRow& row) {
   for (const auto& [name, value] : row.settings) object[name] = value;
   for (const auto& [name, value] : row.values) object[name] = value;
-  write_file_durable(path, object.dump() + "\n");
+}
+
+// An object a row, each with what holds for all.
+void write_json(const std::string& path, const std::string& subject, const BenchResult& result) {
+  nlohmann::ordered_json all = {{"subject", subject}};
+  add(all, result.all);
+  std::string lines;
+  for (const BenchRow& row : result.rows) {
+    nlohmann::ordered_json object = all;
+    add(object, row);
+    lines += object.dump() + "\n";
+  }
+  write_file_durable(path, result.rows.empty() ? all.dump() + "\n" : lines);
 }
 
 Exit run(const Invocation& call) {
-  if (call.subjects.empty()) fail_config("viaduct bench needs a subject: train, infer or loader");
+  if (call.subjects.empty()) fail_config(fmt::format("viaduct bench needs a subject: {}", kSubjectNames));
   const Subject& subject = find_subject(call.subjects[0]);
   settle(call);
-  BenchRow row = subject.run(call);
+  BenchResult result = subject.run(call);
   if (call.world.rank == 0) {
-    print(subject.name, row);
-    if (!call.config.bench.json.empty()) write_json(call.config.bench.json, subject.name, row);
+    print(subject.name, result);
+    if (!call.config.bench.json.empty()) write_json(call.config.bench.json, subject.name, result);
   }
   return Exit::ok;
 }
@@ -149,14 +182,21 @@ BenchSubject::BenchSubject(const Config& given, Communicator& comm) : config(giv
 
 const Command bench_command = {
     "bench",
-    "train|infer|loader",
-    "how fast this machine runs a model",
-    "Measures whole steps of the model that [model] describes (ViT-B/16-224 unless told otherwise) and compares them "
+    "train|infer|loader|kernels|attention|gemm",
+    "how fast this machine runs a model, or single ops",
+    "train, infer, loader: measures whole steps of the model that [model] describes (ViT-B/16-224 unless told "
+    "otherwise) and compares them "
     "with the\n"
     "rate of plain matrix products in the same run. Rates are of all ranks together, from the middle of the step "
     "times;\n"
     "`best_` ones from the shortest. Images: data.train, or drawn ones with long texts. Say train.batch_size,\n"
-    "train.precision, data.workers, and of an image-text model task.name and data.max_text_length, as for a run.",
+    "train.precision, data.workers, and of an image-text model task.name and data.max_text_length, as for a run.\n\n"
+    "kernels, attention, gemm: measures single ops on the device, by its own clock, with operands that are not in its\n"
+    "caches: those of a ViT's step that memory bounds, attention of several lengths (or of [model]), and the products "
+    "of a block. 64 "
+    "images\n"
+    "unless train.batch_size says otherwise. Shares are of the rate of a large copy or of a large product, whichever "
+    "bounds.",
     {"bench", "model", "task", "data", "train", "parallel", "device"},
     1,
     false,

@@ -1,4 +1,4 @@
-// Benchmarks of whole passes: one row of numbers each, printed as a table and written as JSON.
+// Benchmarks: numbers, printed as a table and written as JSON.
 #pragma once
 #include <string>
 #include <utility>
@@ -13,10 +13,19 @@ struct BenchRow {
   std::vector<std::pair<std::string, double>> values;         // in SI units; shares are fractions
 };
 
-// Collective; rank 0's row counts.
-BenchRow bench_train(const Invocation&);
-BenchRow bench_infer(const Invocation&);
-BenchRow bench_loader(const Invocation&);
+// Of whole passes one row; of single ops what holds for all of them, and a row each.
+struct BenchResult {
+  BenchRow all;
+  std::vector<BenchRow> rows{};
+};
+
+// Collective; rank 0's result counts.
+BenchResult bench_train(const Invocation&);
+BenchResult bench_infer(const Invocation&);
+BenchResult bench_loader(const Invocation&);
+BenchResult bench_kernels(const Invocation&);    // ops that memory bounds, in the sizes of a ViT
+BenchResult bench_attention(const Invocation&);  // of [model], or of several lengths
+BenchResult bench_gemm(const Invocation&);       // the products of a ViT block
 
 // What is measured: a model and its data, data.train or else pictures drawn into memory as JPEG files, as large as
 // photographs are, for an image-text model each with a text that is longer than the model takes.

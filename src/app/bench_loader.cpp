@@ -3,7 +3,7 @@
 
 namespace viaduct::app {
 
-BenchRow bench_loader(const Invocation& call) {
+BenchResult bench_loader(const Invocation& call) {
   BenchSubject subject(call.config, call.comm);
   const Config& config = subject.config;
   LoaderOptions options = loader_options(config, Pass::training, subject.source, subject.texts, call.comm);
@@ -23,14 +23,14 @@ BenchRow bench_loader(const Invocation& call) {
   for (const std::string& text : call.comm.all_gather_text(fmt::format("{}", double(images) / seconds)))
     rate += std::stod(text);
   int lanes = std::max(options.workers, 1) * call.world.size;
-  return {.settings = {{"images", config.data.train.empty() ? "drawn" : config.data.train},
-                       {"size", fmt::format("{} x {}", options.processor.height, options.processor.width)},
-                       {"augment", options.augment == Augment::none ? "none" : "default"}},
-          .values = {{"ranks", call.world.size},
-                     {"workers", options.workers},
-                     {"batch_size", double(options.batch_size)},
-                     {"samples_per_second", rate},
-                     {"samples_per_second_per_worker", rate / lanes}}};
+  return {{.settings = {{"images", config.data.train.empty() ? "drawn" : config.data.train},
+                        {"size", fmt::format("{} x {}", options.processor.height, options.processor.width)},
+                        {"augment", options.augment == Augment::none ? "none" : "default"}},
+           .values = {{"ranks", call.world.size},
+                      {"workers", options.workers},
+                      {"batch_size", double(options.batch_size)},
+                      {"samples_per_second", rate},
+                      {"samples_per_second_per_worker", rate / lanes}}}};
 }
 
 }  // namespace viaduct::app

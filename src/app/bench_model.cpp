@@ -78,7 +78,7 @@ class StepWatch final : public Observer {
 
 }  // namespace
 
-BenchRow bench_train(const Invocation& call) {
+BenchResult bench_train(const Invocation& call) {
   BenchSubject subject(call.config, call.comm);
   const Config& config = subject.config;
   ModelSource& source = subject.source;
@@ -118,10 +118,10 @@ BenchRow bench_train(const Invocation& call) {
                                        {"backward_share", mean.backward_seconds / all},
                                        {"comm_share", mean.comm_seconds / all},
                                        {"optimizer_share", mean.optimizer_seconds / all}});
-  return row;
+  return {std::move(row)};
 }
 
-BenchRow bench_infer(const Invocation& call) {
+BenchResult bench_infer(const Invocation& call) {
   BenchSubject subject(call.config, call.comm);
   const Config& config = subject.config;
   ModelSource& source = subject.source;
@@ -160,7 +160,7 @@ BenchRow bench_infer(const Invocation& call) {
             products);
   row.values.insert(row.values.end(),
                     {{"planned_memory_bytes", double(engine.plan().total())}, {"data_share", waited / all}});
-  return row;
+  return {std::move(row)};
 }
 
 }  // namespace viaduct::app

@@ -1,5 +1,6 @@
 #include <cstdlib>
 
+#include "app/doctor_gpu.hpp"
 #include "app/host_info.hpp"
 #include "app/setup.hpp"
 #include "core/base/log.hpp"
@@ -7,19 +8,6 @@
 
 namespace viaduct::app {
 namespace {
-
-struct Findings {
-  std::string text;
-  int problems = 0;
-  template <class... Args>
-  void fact(const char* name, fmt::format_string<Args...> f, Args&&... args) {
-    text += fmt::format("  {:<14} {}\n", name, fmt::format(f, std::forward<Args>(args)...));
-  }
-  template <class... Args>
-  void problem(fmt::format_string<Args...> f, Args&&... args) {
-    text += "  PROBLEM        " + fmt::format(f, std::forward<Args>(args)...) + "\n", ++problems;
-  }
-};
 
 // Where the launcher said how many ranks there are; a launcher that was not understood leaves many worlds of one rank.
 void check_launch(const World& world, Findings& found) {
@@ -82,6 +70,9 @@ Exit run(const Invocation& call) {
   check_threads(settle(call), call.world, found);
   check_memory(call.world, found);
   check_rates(call, found);
+  const GpuFacts gpus = gpu_facts(call.world, call.config);
+  judge_gpus(gpus, found);
+  measure_gpu(gpus, found);
 
   int problems = 0;
   for (const std::string& count : call.comm.all_gather_text(std::to_string(found.problems)))

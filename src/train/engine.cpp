@@ -6,11 +6,13 @@
 #include "core/base/log.hpp"
 #include "core/device/gpus.hpp"
 #include "core/ops/elementwise.hpp"
+#include "core/ops/product_algorithms.hpp"
 #include "models/hf_weights.hpp"
 #include "train/classification.hpp"
 #include "train/device_choice.hpp"
 #include "train/host_memory.hpp"
 #include "train/image_text.hpp"
+#include "train/product_choice.hpp"
 
 namespace viaduct {
 namespace {
@@ -63,12 +65,15 @@ std::string plan_text(const MemoryPlan& p) {
   return text + fmt::format(", activations {}, batches {}", gib(p.activations), gib(p.batches));
 }
 
-Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm)
+Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm,
+               const std::string& products)
     : source_(source), comm_(comm), device_(choose_device(config, comm)) {
   MakeTask make = task_maker(source, config, comm.size(), &comm);
   StepShape shape = step_shape(config, device_.kind, training, comm.rank(), comm.size());
+  ops::begin_planning_products(device_);
   plan_ = plan_memory(make, shape);
   check_memory(make, shape);
+  choose_products(device_, products, comm);
   task_ = make();
   ParameterStore& store = task_->parameters();
   store.materialize(device_, shape.dtype, training,

@@ -22,8 +22,9 @@ std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., .
 
 class Engine {
  public:
-  // Collective. Plans, checks the plans of the host's ranks against its free memory, allocates.
-  Engine(const ModelSource&, const Config&, bool training, Communicator&);
+  // Collective. Plans, checks the plans of the host's ranks against its free memory, allocates. products: which
+  // algorithms a checkpoint has chosen (product_choice.hpp), or nothing.
+  Engine(const ModelSource&, const Config&, bool training, Communicator&, const std::string& products = "");
 
   // Weights of the source, read by rank 0 and sent to the others.
   void load_weights(uint64_t seed);

@@ -9,6 +9,7 @@
 #include "comm/mpi_world.hpp"
 #include "comm/signals.hpp"
 #include "core/base/log.hpp"
+#include "core/ops/product_algorithms.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_export.hpp"
 #include "train/agreement.hpp"
@@ -28,6 +29,8 @@
 namespace viaduct {
 namespace {
 
+constexpr const char* kProducts = "products";  // of a checkpoint's state: which algorithm computes which product
+
 class Run {
  public:
   Run(const Config&, Communicator&);
@@ -45,7 +48,6 @@ class Run {
   std::map<std::string, double> evaluate_at(int64_t step);
   std::string save(int64_t step, bool is_best);
   void export_model(const std::string& name);
-  std::optional<Checkpoint> checkpoint_to_resume();
   void say_plan();
   void say_texts();
   std::string frozen_words();
@@ -57,6 +59,7 @@ class Run {
   TrainEval data_;
   std::string train_data_, best_of_;  // what they are, in words: best_of_ is the metric and its data
   TextSizes train_texts_, eval_texts_;
+  const std::optional<Checkpoint> resumed_;  // what the run goes on from
   Engine engine_;
   BatchPlan batches_;
   std::optional<Loader> eval_loader_;
@@ -67,6 +70,23 @@ class Run {
   bool improved_ = false;  // at the last evaluation
   PhaseClock clock_;
 };
+
+// The checkpoint to go on from, the same on every rank.
+std::optional<Checkpoint> checkpoint_to_resume(const Config& config, Communicator& comm) {
+  const std::string& resume = config.run.resume;
+  if (resume == "none") return {};
+  std::string path;
+  if (comm.rank() == 0) {
+    StagedFolder::remove_leftovers(Path(config.run.output) / "checkpoints");
+    if (resume != "auto")
+      path = open_checkpoint(resume).path.string();
+    else if (auto latest = find_latest_checkpoint(Path(config.run.output) / "checkpoints"))
+      path = latest->path.string();
+  }
+  path = comm.broadcast_text(path, 0);
+  if (path.empty()) return {};
+  return open_checkpoint(path);
+}
 
 TrainEval open_checked_data(const Config& config, Communicator& comm) {
   TrainEval data = open_data(config, resolve_task(config));
@@ -105,7 +125,9 @@ Run::Run(const Config& given, Communicator& comm)
       data_(open_checked_data(config_, comm)),
       train_data_(describe_data(*data_.train)),
       best_of_(data_.eval ? config_.run.best + " of " + describe_data(*data_.eval) : "none"),
-      engine_(measured_source(config_, data_, train_texts_, eval_texts_, comm), config_, true, comm),
+      resumed_(checkpoint_to_resume(config_, comm)),
+      engine_(measured_source(config_, data_, train_texts_, eval_texts_, comm), config_, true, comm,
+              resumed_ && resumed_->state.has(kProducts) ? resumed_->state.text(kProducts) : ""),
       batches_{.samples = data_.train->size(),
                .batch_size = config_.train.batch_size,
                .accumulate = config_.train.accumulate,
@@ -152,6 +174,7 @@ RunState Run::state(int64_t step) const {
   s.set("shuffle", int64_t(config_.data.shuffle));
   s.set("data.image_pipeline", config_.data.image_pipeline);
   s.set("evaluated", evaluated_);
+  if (engine_.device().is_cuda()) s.set(kProducts, ops::product_algorithms(engine_.device()));
   if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
   // So that a checkpoint can be exported by itself.
   const ModelSource& source = engine_.source();
@@ -218,27 +241,9 @@ void Run::export_model(const std::string& name) {
                         source.more_files());
 }
 
-// The checkpoint to go on from, the same on every rank.
-std::optional<Checkpoint> Run::checkpoint_to_resume() {
-  const std::string& resume = config_.run.resume;
-  if (resume == "none") return {};
-  std::string path;
-  if (first()) {
-    StagedFolder::remove_leftovers(folder() / "checkpoints");
-    if (resume != "auto")
-      path = open_checkpoint(resume).path.string();
-    else if (auto latest = find_latest_checkpoint(folder() / "checkpoints"))
-      path = latest->path.string();
-  }
-  path = comm_.broadcast_text(path, 0);
-  if (path.empty()) return {};
-  return open_checkpoint(path);
-}
-
 Exit Run::run(const Accepted& accepted) {
-  auto checkpoint = checkpoint_to_resume();
-  if (checkpoint)
-    resume_from(*checkpoint);
+  if (resumed_)
+    resume_from(*resumed_);
   else
     engine_.load_weights(uint64_t(config_.train.seed));
   comm_.barrier();  // no rank refuses any more

@@ -68,6 +68,7 @@ TEST(CommandLine, RefusalsSayWhatIsWrong) {
       {"bench", "viaduct bench needs a subject"},
       {"bench trian", "unknown bench subject 'trian'; did you mean train?"},
       {"bench comm", "viaduct bench comm is not in this version"},
+      {"bench kernels --model.arch bridgetower", "takes its sizes from a ViT"},
       {"report", "viaduct report needs run folders"},
       {"scenes", "viaduct scenes needs the folder"},
       {"plan --model.hidden_size 7 --model.num_attention_heads 2", "hidden_size"},

@@ -146,11 +146,32 @@ TEST_F(ModelCommands, BenchWritesWhatItPrints) {
   }
 }
 
+// Each op with its time and its share of what bounds it; tests/cuda does the same on a GPU.
+TEST_F(ModelCommands, BenchMeasuresSingleOps) {
+  const std::string few = " --bench.steps 2 --bench.warmup 0 --bench.json " + path("b");
+  for (const auto& [subject, ops] : std::map<std::string, size_t>{{"kernels", 10}, {"attention", 2}, {"gemm", 12}}) {
+    Result result = viaduct("bench " + subject + " " + tiny() + few);
+    ASSERT_EQ(result.code, 0) << result.err;
+    auto rows = json_lines(own_ / "b");
+    EXPECT_EQ(rows.size(), ops);
+    for (const auto& row : rows) {
+      EXPECT_EQ(row["subject"], subject);
+      EXPECT_EQ(row["device"], "cpu");
+      EXPECT_EQ(row["batch_size"], 4);  // of the config; 64 where nobody says
+      for (const char* key : {"seconds", "bytes_per_second", "roof_share"}) EXPECT_GT(row[key], 0) << row;
+      EXPECT_NE(result.out.find(row["op"].get<std::string>() + " "), std::string::npos) << result.out;
+    }
+  }
+  Result two = ranks(2, "bench gemm " + tiny() + few);
+  EXPECT_EQ(two.code, 2);
+  EXPECT_NE(two.err.find("measured by one rank"), std::string::npos) << two.err;
+}
+
 TEST_F(ModelCommands, DoctorSpeaksForEveryRank) {
   Result result = ranks(2, "doctor");
   bool well = result.out.find("no problems found") != std::string::npos;
   EXPECT_EQ(result.code, well ? 0 : 2) << result.out << result.err;
-  for (const char* part : {"rank 0\n", "rank 1\n", "rank 1 of 2", "GFLOP/s in fp32", "all-reduce"})
+  for (const char* part : {"rank 0\n", "rank 1\n", "rank 1 of 2", "GFLOP/s in fp32", "all-reduce", "gpu "})
     EXPECT_NE(result.out.find(part), std::string::npos) << part;
 }
 

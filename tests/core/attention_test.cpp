@@ -45,7 +45,8 @@ TEST(Attention, AQueryWithoutKeysGetsZerosAndGivesNoGradient) {
   for (int64_t i = 0; i < T * 3 * H * D; ++i) ASSERT_TRUE(std::isfinite(data<float>(dqkv)[T * 3 * H * D + i]));
 }
 
-// Keys that are masked away make no difference: the same sequence, shorter, gives the same result.
+// Keys that are masked away make no difference: the same sequence, shorter, gives the same bits. Gradients are summed over
+// blocks of queries, whose cut depends on how many there are.
 TEST(Attention, MaskedPaddingIsAsIfItWereNotThere) {
   TestCtx ctx(DType::f32);
   int64_t T = 300, kept = 283, H = 1, D = 32, C = 3 * H * D;  // several blocks of queries, and a rest
@@ -66,9 +67,27 @@ TEST(Attention, MaskedPaddingIsAsIfItWereNotThere) {
   };
   auto [out_a, d_a] = run(longer, T, mask(ctx.arena, 1, T, [&](int64_t, int64_t j) { return j < kept; }));
   auto [out_b, d_b] = run(shorter, kept, {});
-  for (int64_t i = 0; i < kept * H * D; ++i) ASSERT_NEAR(data<float>(out_a)[i], data<float>(out_b)[i], 1e-6);
+  for (int64_t i = 0; i < kept * H * D; ++i) ASSERT_EQ(data<float>(out_a)[i], data<float>(out_b)[i]);
   for (int64_t i = 0; i < kept * C; ++i) ASSERT_NEAR(data<float>(d_a)[i], data<float>(d_b)[i], 1e-5);
   for (int64_t i = kept * C; i < T * C; ++i) ASSERT_EQ(data<float>(d_a)[i], 0);
+}
+
+// A sample among others, longer ones too, has the bits that it has alone, at every length.
+TEST(Attention, ASampleIsAFunctionOfItselfAlone) {
+  TestCtx ctx(DType::f32);
+  const int64_t T = 60, H = 2, D = 24, C = 3 * H * D, B = T;
+  Tensor qkv = filled(ctx.arena, {B, T, C}, 1), out = ctx.arena.keep({B, T, H * D}, DType::f32);
+  ops::AttentionArgs args = self_attention(qkv, H, D);
+  args.key_mask = mask(ctx.arena, B, T, [](int64_t b, int64_t j) { return j <= b; });
+  ops::attention(ctx, out, {}, args);
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t length = b + 1;
+    Tensor alone = ctx.arena.keep({1, length, H * D}, DType::f32), rows = ctx.arena.keep({1, length, C}, DType::f32);
+    std::copy_n(data<float>(qkv) + b * T * C, length * C, data<float>(rows));
+    ops::attention(ctx, alone, {}, self_attention(rows, H, D));
+    for (int64_t i = 0; i < alone.numel(); ++i)
+      ASSERT_EQ(data<float>(alone)[i], data<float>(out)[b * T * H * D + i]) << length << " tokens, element " << i;
+  }
 }
 
 TEST(Attention, LargeScoresDoNotOverflow) {

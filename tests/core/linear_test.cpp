@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "core/base/philox.hpp"
@@ -42,6 +43,34 @@ TEST(Linear, CopiesOfWeightsAreRenewedWhenValuesChange) {
   EXPECT_NE(run(), before);
   EXPECT_EQ(at<bf16>(y, 5), 2 * y_before);  // doubling is exact
   EXPECT_EQ(ctx.packed.bytes(), bytes);
+}
+
+// What is added and applied to a product as well: in fp32 a row has the bits that it has alone.
+TEST(Linear, ARowIsAFunctionOfItselfAlone) {
+  const int64_t all = 40 * 53, K = 150, N = 301;
+  TestCtx ctx(DType::f32, Device::cpu(), 256 << 20);
+  Tensor x = filled<float>(ctx.arena, {all, K}, 1), w = filled<float>(ctx.arena, {N, K}, 2);
+  Tensor bias = filled<float>(ctx.arena, {N}, 3), added = filled<float>(ctx.arena, {all, N}, 4);
+  auto expect_same = [](Tensor some, Tensor whole, int64_t begin) {
+    Tensor of_whole = whole.slice(begin, begin + some.shape[0]);
+    for (int64_t i = 0; i < some.numel(); ++i)
+      ASSERT_EQ(data<float>(some)[i], data<float>(of_whole)[i]) << some.shape[0] << " rows, element " << i;
+  };
+  for (auto a : {ops::Activation::none, ops::Activation::gelu, ops::Activation::gelu_tanh}) {
+    auto run = [&](int64_t begin, int64_t end) {
+      auto make = [&](int64_t columns) { return ctx.arena.keep({end - begin, columns}, DType::f32); };
+      Tensor y = make(N), pre = make(N), sum = make(N), dx = make(K), rows = x.slice(begin, end);
+      ops::linear(ctx, y, rows, w, {.bias = bias, .activation = a, .pre = pre});
+      ops::linear(ctx, sum, rows, w, {.bias = bias, .residual = added.slice(begin, end)});
+      ops::linear_input_grad(ctx, dx, y, w, {.activation = a, .pre = a == ops::Activation::none ? Tensor{} : rows});
+      return std::array{y, pre, sum, dx};
+    };
+    auto whole = run(0, all);
+    for (int64_t rows : {1, 2, 7, 13, 400, 2000}) {
+      auto some = run(all - rows - 3, all - 3);
+      for (size_t i = 0; i < some.size(); ++i) expect_same(some[i], whole[i], all - rows - 3);
+    }
+  }
 }
 
 // A step on meta holds as many bytes of packed weights, and as much working memory, as the step itself.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <vector>
@@ -41,7 +42,7 @@ struct Operands {
   std::vector<T> product(int threads) const {
     int before = omp_get_max_threads();
     omp_set_num_threads(threads);
-    size_t bytes = size_t(product_scratch<T>(s.m, s.n, s.k, left.transposed)) * sizeof(T);
+    size_t bytes = size_t(product_scratch<T>(s.m, s.n, s.k)) * sizeof(T);
     std::unique_ptr<T, void (*)(void*)> scratch(static_cast<T*>(std::aligned_alloc(64, bytes / 64 * 64 + 64)),
                                                 std::free);
     std::vector<T> c = matrix;
@@ -67,7 +68,8 @@ struct Operands {
 
 template <class T>
 void expect_products(double tolerance) {
-  const Sizes sizes[] = {{2060, 77, 150}, {781, 96, 1027}, {2050, 2065, 129}, {2100, 40, 1051}, {5, 7, 3}};
+  const Sizes sizes[] = {{2060, 77, 150}, {781, 96, 1027}, {2050, 2065, 129}, {2100, 40, 1051},
+                         {5, 7, 3},       {1, 300, 70},    {13, 40, 2100}};
   for (Sizes s : sizes)
     for (bool a_transposed : {false, true})
       for (bool b_transposed : {false, true}) {
@@ -81,16 +83,48 @@ void expect_products(double tolerance) {
       }
 }
 
-// Of m > n, where m grows with the batch. Or a plan for a whole batch would not hold a smaller one.
+// The last `rows` of the product, made without the others.
+template <class T>
+Operands<T> last_rows(const Operands<T>& all, int64_t rows) {
+  Operands<T> some({rows, all.s.n, all.s.k}, false, all.right.transposed);
+  std::copy(all.a.end() - rows * all.s.k, all.a.end(), some.a.begin());
+  std::copy(all.matrix.end() - rows * all.s.n, all.matrix.end(), some.matrix.begin());
+  return some;
+}
+
+template <class T>
+void expect_rows_alone() {
+  for (auto [n, k] : {std::pair(1, 37), {24, 50}, {77, 150}, {96, 1027}, {2065, 129}, {768, 768}})
+    for (bool b_transposed : {false, true}) {
+      const Operands<T> all({2060, n, k}, false, b_transposed);
+      const std::vector<T> c = all.product(2);
+      for (int64_t rows : {1, 2, 7, 13, 400, 767, 768, 2000}) {
+        const std::vector<T> some = last_rows(all, rows).product(2);
+        ASSERT_TRUE(std::equal(some.begin(), some.end(), c.end() - rows * n))
+            << rows << " rows, n " << n << ", k " << k;
+      }
+    }
+}
+
+TEST(MatrixProduct, TheBitsOfARowAreThoseOfThatRowAlone) {
+  expect_rows_alone<float>();
+  expect_rows_alone<double>();
+}
+
+// m grows with the batch, or k in the gradient of a weight. Or a plan for a whole batch would not hold a smaller one.
 TEST(MatrixProduct, WorkingMemoryNeverShrinksWithTheNumberOfRows) {
   int before = omp_get_max_threads();
   for (int threads : {1, 2, 3, 64}) {
     omp_set_num_threads(threads);
-    int64_t last = 0;
-    for (int64_t m = 1024; m < 40000; m += 7) {
-      int64_t elements = product_scratch<float>(m, 768, 768, false);
-      ASSERT_GE(elements, last) << m << " rows, " << threads << " threads";
-      last = elements;
+    for (int64_t width : {1, 100, 768, 3072}) {
+      int64_t last = 0, last_of_weight = 0;
+      for (int64_t rows = 1; rows < 20000; rows += 1 + rows / 100) {
+        int64_t elements = product_scratch<float>(rows, width, 768),
+                of_weight = product_scratch<float>(768, width, rows);
+        ASSERT_GE(elements, last) << rows << " rows of " << width << ", " << threads << " threads";
+        ASSERT_GE(of_weight, last_of_weight) << "a weight of " << rows << " rows, " << threads << " threads";
+        last = elements, last_of_weight = of_weight;
+      }
     }
   }
   omp_set_num_threads(before);

@@ -1,6 +1,7 @@
 // What the case table cannot say about the elementwise, patch and loss ops.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -131,6 +132,27 @@ TEST(CrossEntropy, LargeLogitsNeitherOverflowNorHideANaN) {
   run();
   EXPECT_TRUE(std::isnan(losses[0]));
   EXPECT_FALSE(std::isnan(losses[1]));
+}
+
+// Rows are normalised several at a time, and the last ones alone.
+TEST(LayerNorm, ARowIsAFunctionOfItselfAlone) {
+  constexpr int64_t kRows = 60;
+  TestCtx ctx(DType::f32);
+  for (int64_t columns : {16, 37, 768}) {
+    std::vector<float> x(size_t(kRows * columns), 0.0f), whole = x, gamma(size_t(columns), 1.0f), beta = gamma;
+    for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i * i % 1009));
+    for (size_t i = 0; i < gamma.size(); ++i) gamma[i] += std::cos(float(i)), beta[i] = std::sin(float(i));
+    auto norm = [&](std::vector<float>& y, std::vector<float>& from, int64_t rows) {
+      ops::layer_norm(ctx, view(y, {rows, columns}), {}, view(from, {rows, columns}), view(gamma, {columns}),
+                      view(beta, {columns}), 1e-5);
+    };
+    norm(whole, x, kRows);
+    for (int64_t rows = 1; rows < kRows; ++rows) {
+      std::vector<float> last(x.end() - rows * columns, x.end()), y(last.size());
+      norm(y, last, rows);
+      ASSERT_TRUE(std::equal(y.begin(), y.end(), whole.end() - rows * columns)) << rows << " rows of " << columns;
+    }
+  }
 }
 
 TEST(LayerNorm, ANaNStaysOneWhateverItsPayload) {

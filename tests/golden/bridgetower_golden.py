@@ -144,7 +144,18 @@ def outputs(head, out, data):
     return {f"{head}_logits": out.logits.detach()}
 
 
-def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, double=True):  # double: the steps too
+def write_gradients(head, model, loss, folder):
+    """Their norms go to expected.json."""
+    loss.backward()
+    named = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    save_file({n: sampled(g) for n, g in named.items()}, folder / f"grads_{head}.safetensors")
+    norms = {n: float(f"{g.double().norm().item():.7g}") for n, g in named.items()}
+    model.zero_grad(set_to_none=True)
+    return dict(grad_norm=math.hypot(*norms.values()), norms=norms)
+
+
+# double: the steps too; without gradients only outputs and losses are written
+def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, double=True, gradients=True):
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*"):
         old.unlink()
@@ -167,17 +178,19 @@ def make(folder, top, vision, words, images, tokens, lr, weight_decay, steps, do
                 body = model.bridgetower(data["ids"][0], attention_mask=data["mask"][0], pixel_values=(
                     ((images[0].double() / 255 - torch.tensor(MEAN).double()) / torch.tensor(STD).double()).movedim(-1, -3).to(model.dtype)))
             found.update(text_features=body.text_features, image_features=body.image_features, pooler=body.pooler_output)
-        out = run(head, model, data, 0)
+        with torch.set_grad_enabled(gradients):
+            out = run(head, model, data, 0)
         found.update(outputs(head, out, data))
-        out.loss.backward()
-        named = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        save_file({n: sampled(g) for n, g in named.items()}, folder / f"grads_{head}.safetensors")
-        norms = {n: float(f"{g.double().norm().item():.7g}") for n, g in named.items()}
-        report[head] = dict(loss=out.loss.item(), grad_norm=math.hypot(*norms.values()), norms=norms)
-        model.zero_grad(set_to_none=True)
-        say = f"{folder.name} {head}: loss {report[head]['loss']:.4f}, gradient norm {report[head]['grad_norm']:.3f}"
+        report[head] = dict(loss=out.loss.item())
+        say = f"{folder.name} {head}: loss {report[head]['loss']:.4f}"
+        if not gradients:
+            print(say, flush=True)
+            del model, out
+            continue
+        report[head].update(write_gradients(head, model, out.loss, folder))
+        say += f", gradient norm {report[head]['grad_norm']:.3f}"
         steps_in_double = train(head, model, data, lr, weight_decay, steps) if double else None
-        del model, named, out
+        del model, out
         twin = kind(config).train()
         set_realistic_weights(twin)
         single = train(head, twin, data, lr, weight_decay, steps)  # what float32 costs transformers itself
@@ -209,6 +222,7 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--no-gradients", action="store_true", help="outputs and losses only")
     args = parser.parse_args()
     if bool(args.shape) != bool(args.out):
         parser.error("--shape and --out go together")
@@ -216,6 +230,7 @@ if __name__ == "__main__":
         top, vision, words = SHAPES[args.shape]
         size = vision.get("image_size", 288)
         images = smooth_images(2 * args.batch, size, torch.Generator().manual_seed(1)).view(2, args.batch, size, size, 3)
-        make(args.out, top, vision, words, images, args.tokens, 1e-5, 0.0, args.steps, double=False)
+        make(args.out, top, vision, words, images, args.tokens, 1e-5, 0.0, args.steps, double=False,
+             gradients=not args.no_gradients)
     else:
         small_fixtures()

@@ -2,6 +2,7 @@
 // values are those of tests/golden.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,8 @@
 #include "core/base/files.hpp"
 #include "core/optim/adamw.hpp"
 #include "core/optim/schedule.hpp"
+#include "models/bridgetower_body.hpp"
+#include "models/bridgetower_heads.hpp"
 #include "models/hf_config.hpp"
 #include "models/hf_layout.hpp"
 #include "models/hf_weights.hpp"
@@ -60,8 +63,9 @@ struct Golden {
     model = std::make_unique<BridgeTower>(config, kClip, parts);
     model->parameters().materialize(Device::cpu(), dtype, true);
     load_weights(folder, config, model->parameters(), 1);
-    work = std::make_unique<Workspace>(Device::cpu(), int64_t(1) << (config.hidden_size > 128 ? 34 : 28), dtype);
+    work = std::make_unique<Workspace>(Device::cpu(), working_memory(), dtype);
   }
+  int64_t working_memory() const { return int64_t(1) << (config.hidden_size > 128 ? 34 : 28); }
   test::Learned batch(Pass pass, int64_t i) const {
     bool is_mlm = pass == Pass::mlm;
     return {{images[i], is_mlm ? masked_ids[i] : ids[i], mask[i]}, is_mlm ? masked_labels[i] : pair_labels[i]};
@@ -74,7 +78,7 @@ struct Golden {
     terms = double(sink.terms);
     return sink.loss / terms;
   }
-  void expect_values(Tensor got, const std::string& name, int64_t stride, int64_t first, int64_t columns) {
+  void expect_values(Tensor got, const std::string& name, int64_t stride, int64_t first, int64_t columns) const {
     std::vector<float> want = read_floats(data, name);
     int64_t rows = int64_t(want.size()) / stride;
     ASSERT_EQ(got.numel(), rows * columns) << name;
@@ -83,7 +87,7 @@ struct Golden {
         ASSERT_NEAR(viaduct::data<float>(got)[r * columns + c], want[size_t(r * stride + first + c)], 1e-4)
             << name << " row " << r << " column " << c;
   }
-  void expect_values(Tensor got, const std::string& name) {
+  void expect_values(Tensor got, const std::string& name) const {
     expect_values(got, name, got.shape.last(), 0, got.shape.last());
   }
 
@@ -99,20 +103,25 @@ struct Golden {
   double terms = 0;
 };
 
-// The committed folders, and one more that VIADUCT_GOLDEN names: a real shape, made on demand. Of each the heads that
-// transformers can run: not itc when the towers have two widths.
+// The committed folders, and one more that VIADUCT_GOLDEN names: a real shape, made on demand.
+std::vector<std::string> golden_folders() {
+  std::vector<std::string> folders;
+  for (const char* name : {"tiny", "scaled_add", "interpolate", "single"})
+    folders.push_back(test::source_path(std::string("tests/golden/bridgetower_") + name).string());
+  const char* more = std::getenv("VIADUCT_GOLDEN");
+  if (more && Path(more).filename().string().starts_with("bridgetower")) folders.push_back(more);
+  return folders;
+}
+
+// The heads that transformers can run: not itc when the towers have two widths.
 using Case = std::tuple<std::string, Pass>;
 std::vector<Case> golden_cases() {
   std::vector<Case> cases;
-  auto add = [&](const std::string& folder, std::initializer_list<Pass> passes) {
-    for (Pass pass : passes) cases.emplace_back(folder, pass);
-  };
-  const std::string root = test::source_path("tests/golden").string();
-  add(root + "/bridgetower_tiny", {Pass::itm, Pass::itc, Pass::mlm});
-  for (const char* name : {"/bridgetower_scaled_add", "/bridgetower_interpolate", "/bridgetower_single"})
-    add(root + name, {Pass::itm, Pass::mlm});
-  const char* more = std::getenv("VIADUCT_GOLDEN");
-  if (more && Path(more).filename().string().starts_with("bridgetower")) add(more, {Pass::itm, Pass::itc, Pass::mlm});
+  for (const std::string& folder : golden_folders()) {
+    const BridgeTowerConfig config = bridgetower(read_model_config(folder));
+    for (Pass pass : test::kPasses)
+      if (pass != Pass::itc || config.hidden_size == config.vision.hidden_size) cases.emplace_back(folder, pass);
+  }
   return cases;
 }
 
@@ -142,6 +151,45 @@ TEST_P(BridgeTowerGolden, OutputsAreThoseOfTransformers) {
     golden.expect_values(towers.text, "itc_logits", 3 * C, 0, C);
     golden.expect_values(towers.image, "itc_logits", 3 * C, C, C);
   }
+}
+
+// What the heads read, of the model without any.
+TEST(BridgeTowerFeatures, AreThoseOfTransformers) {
+  for (const std::string& folder : golden_folders()) {
+    const Golden golden{folder};
+    const BridgeTowerConfig& c = golden.config;
+    constexpr Passes kFirst = 1, kRows = 2;
+    ParameterStore store;
+    PassBlocks blocks(store);
+    BridgeTowerBody body(blocks, c, kClip, {.readers = {kFirst, kRows}});
+    Poolers poolers(blocks, c, kFirst, false);
+    store.materialize(Device::cpu(), DType::f32, false);
+    load_weights(folder, c, store, 1);
+    Workspace work(Device::cpu(), golden.working_memory(), DType::f32);
+    Ctx& ctx = work.ctx;
+    auto scope = ctx.arena.scope("test");
+    const BridgeTower::Inputs in{golden.images[0], golden.ids[0], golden.mask[0]};
+    const int64_t B = in.ids.shape[0], T = in.ids.shape[1], H = c.hidden_size, N = c.image_tokens();
+    auto make = [&](Shape shape) { return ctx.arena.temp(shape, DType::f32); };
+    Tensor text = make({B, T, H}), text_first = make({B, H}), image_first = make({B, H}), pooled = make({B, 2 * H});
+    BlockReports reports;
+    body.forward(ctx, reports, in, {.text_rows = text}, nullptr);
+    body.forward(ctx, reports, in, {.text_first = text_first, .image_first = image_first}, nullptr);
+    poolers.forward(ctx, reports, pooled, text_first, image_first, nullptr);
+    golden.expect_values(text, "text_features");
+    golden.expect_values(text_first, "text_features", T * H, 0, H);
+    golden.expect_values(image_first, "image_features", N * H, 0, H);
+    golden.expect_values(pooled, "pooler");
+  }
+}
+
+TEST_P(BridgeTowerGolden, LossIsThatOfTransformers) {
+  const test::Learned batch = golden.batch(pass, 0);
+  const int32_t* label = data<int32_t>(batch.labels);
+  auto terms = std::count_if(label, label + batch.labels.numel(), [](int32_t l) { return l != ops::kIgnoredLabel; });
+  Parameter* scale = pass == Pass::itc ? &golden.model->logit_scale() : nullptr;
+  double loss = test::loss_of(golden.work->ctx, *golden.model, scale, pass, batch) / double(terms);
+  EXPECT_NEAR(golden.of(pass)["loss"], loss, 1e-5 * loss);
 }
 
 TEST_P(BridgeTowerGolden, GradientsAreThoseOfTransformers) {

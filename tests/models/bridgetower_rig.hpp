@@ -66,7 +66,8 @@ inline double loss_of(Ctx& ctx, const BridgeTower& model, Parameter* scale, Pass
   double sum = 0;
   auto losses_of = [&](int64_t n) { return ctx.arena.temp({n}, stat_dtype(ctx.dtype)); };
   auto add = [&](Tensor losses) {
-    for (int64_t i = 0; i < losses.numel(); ++i) sum += data<double>(losses)[i];
+    for (int64_t i = 0; i < losses.numel(); ++i)
+      sum += losses.dtype == DType::f64 ? data<double>(losses)[i] : double(data<float>(losses)[i]);
   };
   auto cross_entropy = [&](Tensor logits, Tensor labels) {
     Tensor losses = losses_of(logits.shape[0]);

@@ -2,6 +2,7 @@
 // against transformers are in bridgetower_golden_test.cpp.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -135,15 +136,57 @@ TEST(BridgeTower, PaddingChangesNothing) {
   }
   std::memcpy(trimmed.in.pixels.data, wide.in.pixels.data, size_t(wide.in.pixels.bytes()));
   auto scope = wide.work.arena.scope("test"), other = trimmed.work.arena.scope("test");
-  auto compare = [](Tensor a, Tensor b) {
-    ASSERT_EQ(a.shape, b.shape);
-    for (int64_t i = 0; i < a.numel(); ++i) ASSERT_NEAR(data<float>(a)[i], data<float>(b)[i], 1e-6 * 4);
-  };
-  auto both = [&](auto f) { compare(f(wide), f(trimmed)); };
+  auto both = [&](auto f) { EXPECT_TRUE(equal_bits(f(wide), f(trimmed))); };
   both([](BridgeTowerRig& r) { return r.model.itm(r.work.ctx, nullptr, r.in, nullptr); });
   both([](BridgeTowerRig& r) { return r.model.itc(r.work.ctx, nullptr, r.in, nullptr).text; });
   both([](BridgeTowerRig& r) { return r.model.itc(r.work.ctx, nullptr, r.in, nullptr).cross; });
   both([](BridgeTowerRig& r) { return r.model.mlm(r.work.ctx, nullptr, r.in, r.masked_labels, nullptr).logits; });
+}
+
+// The outputs of samples `begin` to `end` of a batch, without the padding that the longest of them does not need.
+std::vector<std::vector<float>> outputs_of(const BridgeTowerRig& all, int64_t begin, int64_t end) {
+  const int64_t T = std::min(all.in.ids.shape[1], 2 + end);  // sample b has 3 + b tokens
+  BridgeTowerRig some(all.model.config(), test::kAllHeads, DType::f32, Device::cpu(), end - begin, T);
+  for (int64_t b = 0; b < end - begin; ++b) {
+    auto cut = [&](Tensor to, Tensor from) {
+      Tensor row = to.slice(b, b + 1);
+      std::memcpy(row.data, from.slice(begin + b, begin + b + 1).data, size_t(row.bytes()));
+    };
+    cut(some.in.ids, all.in.ids), cut(some.in.mask, all.in.mask), cut(some.in.pixels, all.in.pixels);
+    cut(some.masked_labels, all.masked_labels);
+  }
+  some.work.ctx.training = false;
+  auto scope = some.work.arena.scope("test");
+  Ctx& ctx = some.work.ctx;
+  BridgeTower::Embeddings e = some.model.itc(ctx, nullptr, some.in, nullptr);
+  Tensor masked = some.model.mlm(ctx, nullptr, some.in, some.masked_labels, nullptr).logits;
+  std::vector<std::vector<float>> outputs;
+  for (Tensor t : {some.model.itm(ctx, nullptr, some.in, nullptr), e.text, e.image, e.cross, masked})
+    outputs.emplace_back(data<float>(t), data<float>(t) + t.numel());
+  return outputs;
+}
+
+// Widths and rows at which products are cut into slices, blocks and tiles of every kind.
+TEST(BridgeTower, APairHasTheSameBitsWhateverItIsBatchedWith) {
+  BridgeTowerConfig config = small_bridgetower();
+  config.hidden_size = config.text.hidden_size = 132, config.text.num_attention_heads = 3;
+  config.text.intermediate_size = 1030, config.text.max_position_embeddings = 60;
+  config.vision.hidden_size = 128;
+  const int64_t samples = 40, tokens = 52;  // 2,080 rows
+  const BridgeTowerRig all(config, test::kAllHeads, DType::f32, Device::cpu(), samples, tokens);
+  const auto together = outputs_of(all, 0, samples);
+  for (int64_t size : {1, 8})
+    for (int64_t begin = 0; begin < samples; begin += size == 1 ? 3 : size) {
+      const auto some = outputs_of(all, begin, begin + size);
+      for (size_t output = 0; output < some.size(); ++output) {
+        const bool masked = output + 1 == some.size();  // a row for every masked token, whose number varies
+        const auto &part = some[output], &whole = together[output];
+        const auto first = masked ? std::search(whole.begin(), whole.end(), part.begin(), part.end())
+                                  : whole.begin() + std::ptrdiff_t(whole.size()) / samples * begin;
+        ASSERT_NE(first, whole.end()) << "masked tokens of pairs from " << begin;
+        EXPECT_TRUE(std::equal(part.begin(), part.end(), first)) << "output " << output << " of pairs from " << begin;
+      }
+    }
 }
 
 TEST(BridgeTower, Bf16IsCloseToFp32) {

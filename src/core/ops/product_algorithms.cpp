@@ -5,9 +5,14 @@
 
 namespace viaduct::ops {
 
-void tune_products(Device device) {
+void begin_planning_products(Device device) {
   if constexpr (viaduct::cuda::kBuilt)
-    if (device.is_cuda()) cuda::tune_products(device);
+    if (device.is_cuda()) cuda::begin_planning_products();
+}
+
+void tune_products(Device device, double least_flops) {
+  if constexpr (viaduct::cuda::kBuilt)
+    if (device.is_cuda()) cuda::tune_products(device, least_flops);
 }
 
 std::string product_algorithms(Device device) {

@@ -15,6 +15,7 @@ std::mutex pieces_mutex;
 std::map<void*, int64_t> pieces;
 
 cudaStream_t as_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
+cudaEvent_t as_event(void* event) { return static_cast<cudaEvent_t>(event); }
 
 // What to do about a failure of that kind; empty where there is nothing to advise.
 const char* remedy(cudaError_t e) {
@@ -71,9 +72,13 @@ Gpu device_info(int index) {
            .memory_bytes = int64_t(p.totalGlobalMem),
            .l2_bytes = p.l2CacheSize,
            .shared_bytes_per_block = int64_t(p.sharedMemPerBlockOptin)};
-  use_device(index);
+  int current = 0;
+  check(cudaGetDevice(&current));
+  check(cudaSetDevice(index));
   size_t free = 0, total = 0;
-  check(cudaMemGetInfo(&free, &total));
+  cudaError_t said = cudaMemGetInfo(&free, &total);
+  check(cudaSetDevice(current));
+  check(said);
   info.free_bytes = int64_t(free);
   int driver = 0, runtime = 0;
   check(cudaDriverGetVersion(&driver));
@@ -137,6 +142,24 @@ void* new_stream(int index) {
 void delete_stream(void* stream) noexcept { cudaStreamDestroy(as_stream(stream)); }
 
 void synchronize(void* stream) { check(cudaStreamSynchronize(as_stream(stream))); }
+
+void* new_event(int index) {
+  use_device(index);
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreate(&event));
+  return event;
+}
+
+void delete_event(void* event) noexcept { cudaEventDestroy(as_event(event)); }
+
+void record_event(void* event, void* stream) { check(cudaEventRecord(as_event(event), as_stream(stream))); }
+
+double seconds_between(void* start, void* stop) {
+  check(cudaEventSynchronize(as_event(stop)));
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, as_event(start), as_event(stop)));
+  return double(milliseconds) * 1e-3;
+}
 
 void copy(void* to, const void* from, int64_t bytes, void* stream) {
   check(cudaMemcpyAsync(to, from, size_t(bytes), cudaMemcpyDefault, as_stream(stream)));

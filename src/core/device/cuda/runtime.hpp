@@ -33,6 +33,12 @@ void* new_stream(int index);
 void delete_stream(void*) noexcept;
 void synchronize(void* stream);
 
+// Points in the work of a stream of that device, with the time at which it came there.
+void* new_event(int index);
+void delete_event(void*) noexcept;
+void record_event(void* event, void* stream);
+double seconds_between(void* start, void* stop);  // waits for `stop`
+
 void copy(void* to, const void* from, int64_t bytes, void* stream);  // between any two of host and device, in order
 void fill_zero(void* device, int64_t bytes, void* stream);
 

@@ -51,8 +51,8 @@ void multiply_bf16(Ctx& ctx, Tensor c, Tensor a, Tensor weight, Use use, Tensor 
 }
 
 template <class T>
-Tensor make_scratch(Ctx& ctx, int64_t m, int64_t n, int64_t k, bool a_transposed) {
-  return ctx.arena.temp({product_scratch<T>(m, n, k, a_transposed)}, dtype_of<T>);
+Tensor make_scratch(Ctx& ctx, int64_t m, int64_t n, int64_t k) {
+  return ctx.arena.temp({product_scratch<T>(m, n, k)}, dtype_of<T>);
 }
 
 // Calls f(first element, count) for the rows of a part of a matrix of n columns. `far` is the matrix that is not in
@@ -98,7 +98,7 @@ void linear_bf16(Ctx& ctx, Tensor y, Tensor x, Tensor weight, const LinearOption
 template <class T>
 void linear_wide(Ctx& ctx, Tensor y, Tensor x, Tensor weight, const LinearOptions& o) {
   int64_t m = x.shape.rows(), n = weight.shape[0], k = weight.shape[1];
-  Tensor scratch = make_scratch<T>(ctx, m, n, k, false);
+  Tensor scratch = make_scratch<T>(ctx, m, n, k);
   if (idle(ctx, x)) return;
   T *to = data<T>(y), *sums = o.pre ? data<T>(o.pre) : to;
   Finish finish;
@@ -116,7 +116,7 @@ void linear_wide(Ctx& ctx, Tensor y, Tensor x, Tensor weight, const LinearOption
 template <class T>
 void input_grad_wide(Ctx& ctx, Tensor dx, Tensor dy, Tensor weight, const LinearInputGradOptions& o) {
   int64_t m = dy.shape.rows(), n = weight.shape[1], k = weight.shape[0];
-  Tensor scratch = make_scratch<T>(ctx, m, n, k, false);
+  Tensor scratch = make_scratch<T>(ctx, m, n, k);
   if (idle(ctx, dy)) return;
   T* to = data<T>(dx);
   Finish finish;
@@ -173,7 +173,7 @@ void linear_weight_grad(Ctx& ctx, Tensor dweight, Tensor dbias, Tensor dy, Tenso
   Tensor a = as_dtype(ctx, dy, dtype), b = as_dtype(ctx, x, dtype);
   dispatch(dtype, [&]<class T>() {
     constexpr bool narrow = std::is_same_v<T, bf16>;
-    Tensor scratch = narrow ? Tensor{} : make_scratch<compute_t<T>>(ctx, m, n, k, true);
+    Tensor scratch = narrow ? Tensor{} : make_scratch<compute_t<T>>(ctx, m, n, k);
     if (idle(ctx, x)) return;
     compute_t<T>* c = data<compute_t<T>>(dweight);
     Stored<T> rows{data<T>(a), true}, columns{data<T>(b)};

@@ -6,6 +6,14 @@
 namespace viaduct::ops::cuda {
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+// With its derivative, which s (1 - s) would give too few digits of near s = 1.
+struct Sigmoid {
+  float value, slope;
+};
+__device__ __forceinline__ Sigmoid sigmoid_and_slope(float x) {
+  float e = expf(-fabsf(x)), r = 1.0f / (1.0f + e);
+  return {x < 0.0f ? e * r : r, e * r * r};
+}
 __device__ __forceinline__ float normal_cdf(float x) { return 0.5f + 0.5f * erff(x * 0.707106781f); }
 // gelu_tanh is x sigmoid(2 u): (1 + tanh u) / 2 = sigmoid(2 u).
 __device__ __forceinline__ float twice_gelu_tanh_inner(float x) { return 1.59576912f * x * (1.0f + 0.044715f * x * x); }
@@ -25,12 +33,12 @@ template <Activation A>
 __device__ __forceinline__ float activate_slope(float x) {
   if constexpr (A == Activation::gelu) return normal_cdf(x) + x * 0.398942280f * expf(-0.5f * x * x);
   if constexpr (A == Activation::gelu_tanh) {
-    float s = sigmoid(twice_gelu_tanh_inner(x));
-    return s + x * s * (1.0f - s) * 1.59576912f * (1.0f + 3 * 0.044715f * x * x);
+    Sigmoid s = sigmoid_and_slope(twice_gelu_tanh_inner(x));
+    return s.value + x * s.slope * 1.59576912f * (1.0f + 3 * 0.044715f * x * x);
   }
   if constexpr (A == Activation::quick_gelu) {
-    float s = sigmoid(1.702f * x);
-    return s + 1.702f * x * s * (1.0f - s);
+    Sigmoid s = sigmoid_and_slope(1.702f * x);
+    return s.value + 1.702f * x * s.slope;
   }
   if constexpr (A == Activation::relu) return x > 0.0f ? 1.0f : 0.0f;
   if constexpr (A == Activation::tanh) {

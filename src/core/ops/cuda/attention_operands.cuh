@@ -74,6 +74,9 @@ struct AttentionOperands {
     dout = Heads{dout_rows}, dq = g.dq, dk = g.dk, dv = g.dv;
   }
 
+  __device__ int64_t statistic(HeadIndex at, int query) const {  // its place in lse
+    return (int64_t(at.sample) * heads + at.head) * q.rows + query;
+  }
   __device__ HeadIndex head_of(int64_t index) const { return {int(index / heads), int(index % heads)}; }
   __device__ bool attends(HeadIndex at, int key) const {
     return key < k.rows && (!key_mask || key_mask[int64_t(at.sample) * k.rows + key]);

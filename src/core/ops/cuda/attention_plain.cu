@@ -15,7 +15,8 @@ void launch_plain(const Ctx& ctx, void (*kernel)(AttentionOperands<T>, int), con
   int tile = 64;
   auto bytes = [&] { return plain_shared_bytes(tile, a.dim, operands, scores); };
   while (tile > 1 && (bytes() > kMostShared || tile / 2 >= std::max(a.q.rows, a.k.rows))) tile /= 2;
-  expect(bytes() <= kMostShared, "a head dimension is small enough for shared memory");
+  if (bytes() > kMostShared)
+    fail_config(fmt::format("attention on cuda has no room for heads of {} elements; 4,095 is the most", a.dim));
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes())));
   launch(ctx, kernel, {dim3(unsigned(a.heads_in_all * ceil_div(rows, tile))), dim3(kPlainThreads), bytes()}, a, tile);
 }

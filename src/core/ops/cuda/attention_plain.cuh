@@ -84,8 +84,7 @@ __device__ void multiply(Matrix c, Matrix a, Matrix b, int m, int n, int depth) 
 template <class T>
 __global__ void __launch_bounds__(kPlainThreads) plain_attention_kernel(AttentionOperands<T> a, int tile) {
   const int tiles = (a.q.rows + tile - 1) / tile, warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-  const int64_t index = blockIdx.x / tiles;
-  const HeadIndex at = a.head_of(index);
+  const HeadIndex at = a.head_of(blockIdx.x / tiles);
   const DropoutMask dropout(a, at);
   const HeadRows<T> keys = a.k.head(at, a.dim), values = a.v.head(at, a.dim);
   Carver carve{dynamic_shared<float>()};
@@ -135,7 +134,7 @@ __global__ void __launch_bounds__(kPlainThreads) plain_attention_kernel(Attentio
   }
   if (a.lse)
     for (int i = int(threadIdx.x); i < queries; i += int(blockDim.x))
-      a.lse[index * a.q.rows + first + i] = sum[i] == 0 ? -INFINITY : largest[i] + logf(sum[i]);
+      a.lse[a.statistic(at, first + i)] = sum[i] == 0 ? -INFINITY : largest[i] + logf(sum[i]);
 }
 
 // What both passes backward have of a tile of queries and one of keys.
@@ -168,7 +167,7 @@ struct BackwardTile {
       for (int d = lane; d < a.dim; d += kWarp)
         sum += to_float(dout_rows.row(query + i)[d]) * to_float(out.row(query + i)[d]);
       sum = warp_sum(sum);
-      const float log_sum = a.lse[(int64_t(at.sample) * a.heads + at.head) * a.q.rows + query + i];
+      const float log_sum = a.lse[a.statistic(at, query + i)];
       if (lane == 0) dot[i] = sum, lse[i] = log_sum == -INFINITY ? INFINITY : log_sum;
     }
   }

@@ -7,13 +7,15 @@
 // are permuted: chunk ^ row % 8 for D = 64 and 128, where 8 chunks, all banks, separate rows; in general only
 // gcd(D / 8, 8) rows, taken `period` apart, would meet in a bank, and the exclusive or is with their number.
 #pragma once
+#include <cstring>
+
 #include "core/ops/cuda/attention_operands.cuh"
 #include "core/ops/cuda/mma.cuh"
 
 namespace viaduct::ops::cuda {
 
 constexpr int kTile = 16;  // rows
-constexpr float kLog2e = 1.4426950408889634f;
+constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
 using Rows = HeadRows<bfloat16>;
 template <int D>
@@ -221,8 +223,9 @@ __device__ __forceinline__ uint32_t key_bits_of_tile(const uint32_t* bits, int k
   return bits[key / 32] >> (key % 32) & 0xffff;
 }
 
-// The part of a block's tiles that is this warp's, and the segments of the other operand that all warps of the block
-// share: for every tile begin(first row), then for every segment step(segment, first row of it, rows, is there a tile?).
+// What all tensor-core kernels do with a block's part of a head: its warps take a tile each, round after round. For a
+// tile begin(its first row), then step(it, first, count) for every segment of the other operand, then end(it). The block
+// shares a segment, brought by load(first, count): once if that is all, else in every round.
 template <class Load, class Begin, class Step, class End>
 __device__ __forceinline__ void for_tiles(const Tiling& tiling, int part, int rows, int others, Load load, Begin begin,
                                           Step step, End end) {

@@ -1,4 +1,5 @@
-// cuBLASLt, loaded when it is first used: it is half a gigabyte, and a program that computes on the CPU needs none of it.
+// cuBLASLt, loaded when it is first used: it is half a gigabyte, and a program that computes on the CPU needs none of
+// it.
 #pragma once
 #include <cublasLt.h>
 

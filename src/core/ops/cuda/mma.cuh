@@ -1,6 +1,8 @@
 // Tensor-core and asynchronous-copy instructions (PTX ISA 8.x: mma, ldmatrix, cp.async), Ampere and later; emulated for
 // the tests.
 #pragma once
+#include <cstring>
+
 #include "core/ops/cuda/kernel.cuh"
 
 namespace viaduct::ops::cuda {

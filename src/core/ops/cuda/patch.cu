@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kPatchThreads)
 
 // A thread owns a pack of the positions and adds the samples in order.
 template <int N, class T>
-__global__ void __launch_bounds__(kRowThreads, 4)
+__global__ void __launch_bounds__(kRowThreads, 3)
     assemble_tokens_backward_kernel(T* dpatches, float* dcls, float* dpositions, const T* dtokens, int64_t samples,
                                     int64_t size, int64_t width) {
   for (int64_t i = (int64_t(blockIdx.x) * kRowThreads + threadIdx.x) * N; i < size;

@@ -6,8 +6,8 @@
 
 namespace viaduct::ops::cuda {
 
-// d [rows, columns] = added + left [rows, depth] right [depth, columns] + bias, then what follows. Matrices are dense and
-// row-major, the operands of one dtype; a transposed one is stored as its transpose. `added` may be d.
+// d [rows, columns] = added + left [rows, depth] right [depth, columns] + bias, then what follows. Matrices are dense
+// and row-major, the operands of one dtype; a transposed one is stored as its transpose. `added` may be d.
 struct Product {
   Tensor d, left, right;
   bool left_transposed = false, right_transposed = false;

@@ -1,5 +1,5 @@
-// Which algorithm of cuBLASLt computes which matrix product. There are many for each; the fastest is found by measuring,
-// once, and kept as text from then on, so that a clock never changes bits.
+// Which algorithm of cuBLASLt computes which matrix product. There are many for each; the fastest is found by
+// measuring, once, and kept as text from then on, so that a clock never changes bits.
 #pragma once
 #include <map>
 #include <optional>
@@ -47,7 +47,8 @@ std::string to_string(const ProductAlgorithm&);
 class ProductAlgorithms {
  public:
   void record(const ProductKey& key) { recorded_.insert(key); }  // it will be wanted
-  std::vector<ProductKey> without_algorithm() const;             // of the recorded ones
+  void forget_recorded() { recorded_.clear(); }
+  std::vector<ProductKey> without_algorithm() const;  // of the recorded ones
   void choose(const ProductKey&, const ProductAlgorithm&);
   void forget(const ProductKey& key) { chosen_.erase(key); }
   std::optional<ProductAlgorithm> find(const ProductKey&) const;

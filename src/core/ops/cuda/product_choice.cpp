@@ -9,6 +9,11 @@ ProductChoice& ProductChoice::of_process() {
   return choice;
 }
 
+void ProductChoice::forget_recorded() {
+  std::lock_guard lock(mutex_);
+  algorithms_.forget_recorded();
+}
+
 void ProductChoice::record(const ProductKey& key) {
   std::lock_guard lock(mutex_);
   algorithms_.record(key);

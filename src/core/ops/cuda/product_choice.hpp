@@ -15,6 +15,7 @@ class ProductChoice {
   static ProductChoice& of_process();
 
   void record(const ProductKey&);
+  void forget_recorded();
   std::vector<ProductKey> without_algorithm();
   void choose(const ProductKey&, const ProductAlgorithm&);
   void forget(const ProductKey&);
@@ -22,8 +23,8 @@ class ProductChoice {
   std::string text(const std::string& library);
   bool load(const std::string& text, const std::string& library);
 
-  // Whether the key's epilogue is part of its product. Where that was not measured, sums of rows are not: few algorithms
-  // have them.
+  // Whether the key's epilogue is part of its product. Where that was not measured, sums of rows are not: few
+  // algorithms have them.
   bool fuses(int device, const ProductKey&);
   // False where cuBLASLt refuses the product; a warning has been said then.
   bool run(int device, const ProductKey&, const ProductOperands&, cudaStream_t);

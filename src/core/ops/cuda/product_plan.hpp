@@ -10,8 +10,8 @@
 
 namespace viaduct::ops::cuda {
 
-// Memory that every product may use, asked for by shape alone: what cuBLASLt recommends for Hopper, and no algorithm that
-// needs more is chosen.
+// Memory that every product may use, asked for by shape alone: what cuBLASLt recommends for Hopper, and no algorithm
+// that needs more is chosen.
 constexpr int64_t kProductWorkspace = 32 << 20, kWorkspaceAlignment = 256;
 
 struct ProductOperands {

@@ -181,10 +181,13 @@ void tune(Device device, const ProductKey& key) {
 
 }  // namespace
 
-void tune_products(Device device) {
+void begin_planning_products() { ProductChoice::of_process().forget_recorded(); }
+
+void tune_products(Device device, double least_flops) {
   ProductChoice& choice = ProductChoice::of_process();
   for (const ProductKey& key : choice.without_algorithm())
-    if (!choice.find(key)) tune(device, key);
+    if (!choice.find(key) && 2.0 * double(key.rows) * double(key.columns) * double(key.depth) >= least_flops)
+      tune(device, key);
 }
 
 std::string product_library(Device device) {

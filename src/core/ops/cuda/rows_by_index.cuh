@@ -4,40 +4,8 @@
 
 namespace viaduct::ops::cuda {
 
-// The rows [n] in the order of their indices, those of one index in order: a stable sort by counting. The place of row i
-// is the number of rows before it, so every thread finds its own, in n^2 comparisons altogether. order [2, n]: the rows,
-// and their indices.
-constexpr int kSortThreads = 256, kSortTile = 1024;
-static __global__ void __launch_bounds__(kSortThreads, 4) sort_rows_kernel(int32_t* order, const int32_t* index, int64_t n) {
-  constexpr int warps = kSortThreads / kWarp, share = kSortTile / warps;  // of a tile, for a warp
-  __shared__ __align__(16) int32_t tile[kSortTile];
-  __shared__ int before[warps][kWarp];
-  int warp = int(threadIdx.x) / kWarp;
-  for (int64_t first = int64_t(blockIdx.x) * kWarp; first < n; first += int64_t(gridDim.x) * kWarp) {
-    int64_t i = first + lane();
-    int32_t mine = i < n ? index[i] : 0;
-    int count = 0;
-    for (int64_t start = 0; start < n; start += kSortTile) {
-      for (int k = int(threadIdx.x); k < kSortTile; k += kSortThreads)
-        tile[k] = start + k < n ? index[start + k] : INT32_MAX;  // after all others
-      __syncthreads();
-      for (int k = warp * share; k < (warp + 1) * share; k += 4) {
-        auto four = load_pack<4>(tile + k);
-#pragma unroll
-        for (int e = 0; e < 4; ++e) count += four.v[e] < mine || (four.v[e] == mine && start + k + e < i);
-      }
-      __syncthreads();
-    }
-    before[warp][lane()] = count;
-    __syncthreads();
-    if (warp == 0 && i < n) {
-      int64_t place = 0;
-      for (int w = 0; w < warps; ++w) place += before[w][lane()];
-      order[place] = int32_t(i), order[n + place] = mine;
-    }
-    __syncthreads();
-  }
-}
+// order [2, n]: the rows [n] in the order of their indices, those of one index in order, and then these indices.
+void sort_rows(Ctx&, int32_t* order, const int32_t* index, int64_t n);  // in rows.cu
 
 // How many rows from `first` on have the index of row `first` of the sorted ones; by a warp.
 __device__ __forceinline__ int64_t equal_rows(const int32_t* sorted, int64_t first, int64_t n) {
@@ -80,8 +48,7 @@ __global__ void __launch_bounds__(kRowThreads, 4)
 template <class To, class From>
 void add_rows_by_index(Ctx& ctx, To* to, int64_t to_rows, const From* from, const int32_t* index, int64_t n,
                        int64_t width, int64_t skip, bool accumulate, Tensor order) {
-  Launch sort{unsigned(std::min(ceil_div(n, kWarp), kRowBlocks)), kSortThreads};
-  launch(ctx, sort_rows_kernel, sort, ptr<int32_t>(order), index, n);
+  sort_rows(ctx, ptr<int32_t>(order), index, n);
   with_width<To, From>({to, from}, width, [&]<int N>() {
     Launch l = row_launch(n);
     l.grid.y = unsigned(std::min<int64_t>(ceil_div(width, kWarp * N), 65535));
