@@ -1,5 +1,5 @@
-// The stand-in headers say what CUDA's say, checked where the toolkit is installed, and sources that are compiled for the
-// emulated device include no header of CUDA's.
+// The stand-in headers say what CUDA's say, checked where the toolkit is installed, and sources that are compiled for
+// the emulated device include no header of CUDA's.
 #include <cublasLt.h>
 #include <nccl.h>
 
