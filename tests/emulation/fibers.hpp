@@ -4,14 +4,14 @@
 //
 //   EMULATION_SCHEDULE = forward | reverse | <number>   the order of blocks, warps and lanes; a number seeds a random
 //                                                       one, in which warps run ahead of others
-//   EMULATION_ASYNC    = late | early                   cp.async arrives at its wait (finds missing waits) or at once
+//   EMULATION_ASYNC    = late | early                   cp.async arrives at its wait (finds missing waits), or at once
 //                                                       (finds what was overwritten too early)
 // Both are read at every launch. Not modelled: time, bank conflicts, weak memory between blocks (a block runs to its
 // end, so blocks cannot wait for each other).
 //
 // This runtime is compiled without sanitizers, and kernels may be compiled with: under ThreadSanitizer only CUDA's
-// barriers order the threads of a block, so that it reports their data races; under AddressSanitizer it reports accesses
-// beyond shared and device memory. Blocks then run one after another.
+// barriers order the threads of a block, so that it reports their data races; under AddressSanitizer it reports
+// accesses beyond shared and device memory. Blocks then run one after another.
 #pragma once
 #include <functional>
 #include <vector>
@@ -70,8 +70,8 @@ class Block {
   unsigned char* shared() { return shared_; }
   bool late_copies() const { return settings_.late_copies; }
   Votes barrier(bool vote, Where);
-  // Waits until all lanes of `mask` that have not ended have come. The last calls meeting(payloads of the 32 lanes), null
-  // for lanes that do not take part.
+  // Waits until all lanes of `mask` that have not ended have come. The last calls meeting(payloads of the 32 lanes),
+  // null for lanes that do not take part.
   void meet(uint32_t mask, const char* what, Where, void* payload, void (*meeting)(void** payloads));
   [[noreturn]] void die(const char* problem, const Fiber* culprit = nullptr);
 

@@ -1,4 +1,4 @@
-// Device and pinned memory. It starts as NaN and lies between guard zones, looked at after every kernel and at cudaFree.
+// Device and pinned memory. It starts as NaN and lies between guard zones, looked at after every kernel and at the end.
 #include <sys/mman.h>
 
 #include <algorithm>

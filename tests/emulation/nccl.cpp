@@ -1,6 +1,6 @@
-// The stand-in NCCL: ranks are processes of one MPI job, whose emulated devices lie in host memory. Sums are taken in the
-// order of the ranks, 16-bit types in fp32. Every collective first compares what the ranks call: where they differ, which
-// would hang a GPU, the program ends with a report.
+// The stand-in NCCL: ranks are processes of one MPI job, whose emulated devices lie in host memory. Sums are taken in
+// the order of the ranks, 16-bit types in fp32. Every collective first compares what the ranks call: where they differ,
+// which would hang a GPU, the program ends with a report.
 #define OMPI_SKIP_MPICXX 1  // the C++ bindings are not used, and warn
 #include <mpi.h>
 #include <nccl.h>

@@ -1,6 +1,7 @@
 // The loops behind cublasLtMatmul: fp32 sums of bf16 or fp32 operands, and the epilogues.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "cublaslt.hpp"
@@ -9,8 +10,8 @@
 namespace emulation {
 namespace {
 
-constexpr int kRows = 16, kColumns = 4;  // of D at a time, in registers
-using Vector = float __attribute__((vector_size(kRows * 4)));
+constexpr int kLanes = 8, kRows = 2 * kLanes, kColumns = 4;  // of D at a time, in registers
+using Vector = float __attribute__((vector_size(kLanes * 4)));
 
 float load(const void* p, int64_t i, uint32_t type) {
   return type == CUDA_R_32F ? static_cast<const float*>(p)[i] : float(static_cast<const __nv_bfloat16*>(p)[i]);
@@ -41,14 +42,20 @@ std::vector<float> pack(const void* p, const cublasLtMatrixLayoutOpaque_t& layou
   return packed;
 }
 
+struct Tile {
+  Vector low[kColumns] = {}, high[kColumns] = {};  // rows 0 to 7 and 8 to 15 of each column
+};
+
 // One tile of D: the sum over [first, last) of k.
-void sum_tile(Vector (&sum)[kColumns], const float* a, const float* b, int64_t first, int64_t last) {
-  for (Vector& s : sum) s = Vector{};
+Tile sum_tile(const float* a, const float* b, int64_t first, int64_t last) {
+  Tile sum;
   for (int64_t l = first; l < last; ++l) {
-    Vector column;
-    std::copy_n(a + l * kRows, kRows, reinterpret_cast<float*>(&column));
-    for (int j = 0; j < kColumns; ++j) sum[j] += column * b[l * kColumns + j];
+    Vector low, high;
+    std::memcpy(&low, a + l * kRows, sizeof low), std::memcpy(&high, a + l * kRows + kLanes, sizeof high);
+    for (int j = 0; j < kColumns; ++j)
+      sum.low[j] += low * b[l * kColumns + j], sum.high[j] += high * b[l * kColumns + j];
   }
+  return sum;
 }
 
 // op(A) op(B) [m, n], by columns.
@@ -58,13 +65,14 @@ std::vector<float> multiply(const Product& p, const std::vector<float>& a, const
 #pragma omp parallel for schedule(dynamic)
   for (int64_t j = 0; j < n; j += kColumns)
     for (int64_t i = 0; i < m; i += kRows) {
-      Vector total[kColumns] = {}, part[kColumns];
+      Tile total;
       for (int s = 0; s < p.splits; ++s) {
-        sum_tile(part, &a[size_t(i * k)], &b[size_t(j * k)], k * s / p.splits, k * (s + 1) / p.splits);
-        for (int c = 0; c < kColumns; ++c) total[c] += part[c];
+        Tile part = sum_tile(&a[size_t(i * k)], &b[size_t(j * k)], k * s / p.splits, k * (s + 1) / p.splits);
+        for (int c = 0; c < kColumns; ++c) total.low[c] += part.low[c], total.high[c] += part.high[c];
       }
       for (int c = 0; c < std::min<int64_t>(kColumns, n - j); ++c)
-        for (int r = 0; r < std::min<int64_t>(kRows, m - i); ++r) d[size_t((j + c) * m + i + r)] = total[c][r];
+        for (int r = 0; r < std::min<int64_t>(kRows, m - i); ++r)
+          d[size_t((j + c) * m + i + r)] = r < kLanes ? total.low[c][r] : total.high[c][r - kLanes];
     }
   return d;
 }

@@ -1,4 +1,4 @@
-// Stands in for CUDA's <cuda_bf16.h>: bfloat16 by its bits, rounded to nearest even; NaN becomes 0x7fff, as on the device.
+// Stands in for CUDA's <cuda_bf16.h>: bfloat16 by its bits, rounded to nearest even; NaN becomes 0x7fff.
 #pragma once
 #include "cuda_runtime.h"
 

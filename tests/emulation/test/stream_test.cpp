@@ -87,7 +87,7 @@ TEST_P(Streams, DestroyingOneFinishesItsWork) {
   EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidResourceHandle);
 }
 
-TEST_P(Streams, PageableMemoryIsReadByTheCall) {  // pinned memory is read when the copy comes
+TEST_P(Streams, PageableMemoryIsReadAndWrittenByTheCall) {  // pinned memory when the copy comes
   DeviceArray<int> x(1), y(1);
   OwnStream stream;
   Pinned pinned(1);
@@ -95,9 +95,13 @@ TEST_P(Streams, PageableMemoryIsReadByTheCall) {  // pinned memory is read when 
   ASSERT_EQ(cudaMemcpyAsync(x.data(), &pageable, 4, cudaMemcpyHostToDevice, stream), cudaSuccess);
   ASSERT_EQ(cudaMemcpyAsync(y.data(), pinned.data, 4, cudaMemcpyHostToDevice, stream), cudaSuccess);
   pageable = pinned.data[0] = 6;
+  int copied = 0;
+  ASSERT_EQ(cudaMemcpyAsync(&copied, x.data(), 4, cudaMemcpyDeviceToHost, stream), cudaSuccess);
+  EXPECT_EQ(copied, 5);
+  pinned.data[0] = 7;
   ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
   EXPECT_EQ(x.get()[0], 5);
-  EXPECT_EQ(y.get()[0], late() ? 6 : 5);
+  EXPECT_EQ(y.get()[0], late() ? 6 : 5);  // the copy that waited made all before it happen
 }
 
 TEST(Stream, ElapsedTimeIsTimeThatPasses) {

@@ -1,5 +1,6 @@
-// Device functions. Where the lanes of a warp or the threads of a block meet, the runtime (../../fibers.cpp, ../../warp.cpp)
-// lets the last one to arrive do the work for all; what touches the kernel's memory stays inline here, so that sanitizers see it.
+// Device functions. Where the lanes of a warp or the threads of a block meet, the runtime (../../fibers.cpp,
+// ../../warp.cpp) lets the last one to arrive do the work for all; what touches the kernel's memory stays inline here,
+// so that sanitizers see it.
 #pragma once
 #include <math.h>
 
