@@ -1,7 +1,7 @@
 # make            build/viaduct           make demo      train on generated scenes, two ranks (DATA=folder: on your photographs)
 # make test       the whole suite         make bench     measure this machine
 # make test-long  every fault in every phase, minutes
-# make sanitize   the suite under ASan + UBSan, the loader under ThreadSanitizer
+# make sanitize   the suite under ASan + UBSan, the loader and kernels under ThreadSanitizer
 # DEVICE=cuda     test and sanitize run on the GPU of this machine
 # make format     clang-format            make deps      look for packages again     make clean
 # make bundle     build/bundle: the program and the tests of a real GPU, for a host with only a driver and CUDA's libraries
@@ -166,7 +166,8 @@ bench: $(BUILD)/viaduct $(BUILD)/bench-ops
 bundle: $(BUILD)/viaduct $(BUILD)/device-tests/cuda
 	$(Q)launch/bundle $(BUILD)/bundle $(BUILD)/viaduct $(BUILD)/device-tests/cuda=cuda-tests
 
-# libgomp is not instrumented for ThreadSanitizer, so only the loader, which has threads of its own, runs under it.
+# libgomp is not instrumented for ThreadSanitizer, so only the loader, which has threads of its own, runs under it; and the
+# kernels on the emulated device, where it finds races between the threads of a block (tests/emulation/fibers.hpp).
 # With DEVICE=cuda compute-sanitizer goes over every kernel on the GPU.
 ifeq ($(DEVICE),cuda)
 sanitize: $(device_tests)
@@ -175,8 +176,9 @@ sanitize: $(device_tests)
 else
 sanitize:
 	$(Q)$(MAKE) BUILD=$(BUILD)/asan SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" CXXFLAGS="-O1 -g1" test
-	$(Q)$(MAKE) BUILD=$(BUILD)/tsan SANITIZE="-fsanitize=thread" CXXFLAGS="-O1 -g1" $(BUILD)/tsan/tests/data
+	$(Q)$(MAKE) BUILD=$(BUILD)/tsan SANITIZE="-fsanitize=thread" CXXFLAGS="-O1 -g1" $(addprefix $(BUILD)/tsan/tests/,data emulation cuda)
 	$(Q)BUILD=$(BUILD)/tsan FILTER='Loader*' launch/run-tests data
+	$(Q)BUILD=$(BUILD)/tsan FILTER='-*CudaVit*:*CudaBridgeTower*:*CudaBench*' launch/run-tests emulation cuda
 endif
 
 format:
