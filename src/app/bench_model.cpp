@@ -114,11 +114,14 @@ BenchResult bench_train(const Invocation& call) {
   double all = mean.seconds;
   row.values.insert(row.values.end(), {{"accumulate", double(step_cut(config).passes)},
                                        {"planned_memory_bytes", double(engine.plan().total())},
-                                       {"data_share", mean.data_seconds / all},
-                                       {"forward_share", mean.forward_seconds / all},
-                                       {"backward_share", mean.backward_seconds / all},
-                                       {"comm_share", mean.comm_seconds / all},
-                                       {"optimizer_share", mean.optimizer_seconds / all}});
+                                       {"data_share", mean.data_seconds / all}});
+  if (engine.device().is_cuda())
+    row.values.emplace_back("device_share", mean.device_seconds / all);
+  else
+    row.values.insert(row.values.end(), {{"forward_share", mean.forward_seconds / all},
+                                         {"backward_share", mean.backward_seconds / all},
+                                         {"comm_share", mean.comm_seconds / all},
+                                         {"optimizer_share", mean.optimizer_seconds / all}});
   return {std::move(row)};
 }
 

@@ -34,7 +34,7 @@ class GradSync : public GradSink {
  public:
   // counts [2] fp64, what this rank has to say of a step with its last pass (absent before): samples replaced, and
   // whether it was asked to stop. The context serves until finish().
-  virtual void begin(Ctx&, Tensor counts, bool last_pass) = 0;
+  virtual void begin(Ctx&, Tensor counts, bool first_pass, bool last_pass) = 0;
   // From then on, in the order of the context's stream, the gradients of this rank's optimizer range are those of the
   // step, and so are the sums that are returned: fp64 [ops::step_sum::count] on the device. Throws, naming the blocks
   // that were never reported or reported twice.

@@ -18,19 +18,19 @@ ReportedSync::ReportedSync(ParameterStore& store, Communicator& comm, const Wire
   sums_ = sums_buffer_.view(0, {ops::step_sum::count}, DType::f64);
 }
 
-void ReportedSync::begin(Ctx& ctx, Tensor counts, bool last_pass) {
+void ReportedSync::begin(Ctx& ctx, Tensor counts, bool first_pass, bool last_pass) {
   if (in_step_) {
     expect(!last_pass_, "begin() after the last pass: finish() comes first");
     check_reports();
   }
   ctx_ = &ctx;
-  first_pass_ = !in_step_;
-  if (first_pass_) {
+  first_pass_ = first_pass;
+  if (first_pass) {
     fill_zero(sums_, ctx.stream);
     losses_ = {};
     if (wire_ && !plans()) wire_->begin_step();
   }
-  if (counts) ops::begin_step_sums(ctx, sums_, counts, false);
+  if (counts) ops::add_counts(ctx, sums_, counts);
   in_step_ = true, last_pass_ = last_pass, sealed_ = false;
   reports_.assign(store_.blocks().size(), 0), parts_ = reports_;
   pass_begun();

@@ -11,7 +11,7 @@ namespace viaduct {
 
 class ReportedSync : public GradSync {
  public:
-  void begin(Ctx&, Tensor counts, bool last_pass) final;
+  void begin(Ctx&, Tensor counts, bool first_pass, bool last_pass) final;
   void add_loss(Tensor losses, int64_t terms) final;
   Tensor open(Range block) override { return store_.grads(block); }
   void part(Range block) final;

@@ -1,7 +1,6 @@
 #include "comm/sharded_sync.hpp"
 
 #include "comm/shards.hpp"
-#include "core/ops/elementwise.hpp"
 #include "core/ops/update.hpp"
 
 namespace viaduct {
@@ -18,7 +17,7 @@ void ShardedSync::squared_norm(Ctx& ctx, Tensor out) {
   const int64_t most = ceil_div(shards_[0].size(), ops::kNormChunk);
   Tensor own = ctx.arena.temp({most}, DType::f64);
   Tensor all = ctx.arena.temp({most * comm_.size()}, DType::f64);
-  ops::fill(ctx, own, 0);
+  fill_zero(own, ctx.stream);
   if (!mine.empty())
     ops::squared_norm_chunks(ctx, own.slice(0, ceil_div(mine.size(), ops::kNormChunk)), store_.grads(mine));
   comm_.all_gather(all, own, ctx.stream);

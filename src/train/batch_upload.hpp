@@ -1,5 +1,5 @@
-// Batches come from the loader in host memory; a cuda device is given them at addresses that never change, so that a recorded
-// step finds them (rule R4). On the CPU a batch is used where it lies.
+// Batches come from the loader in host memory; a cuda device is given them at addresses that are the same for all batches
+// of the same shapes, so that a recorded step finds them (rule R4). On the CPU a batch is used where it lies.
 #pragma once
 #include "core/device/stream.hpp"
 #include "data/batch.hpp"

@@ -10,6 +10,11 @@
 namespace viaduct {
 namespace {
 
+// What adds up over steps besides their seconds.
+constexpr double StepReport::*kParts[] = {&StepReport::data_seconds,      &StepReport::forward_seconds,
+                                          &StepReport::backward_seconds,  &StepReport::comm_seconds,
+                                          &StepReport::optimizer_seconds, &StepReport::device_seconds};
+
 std::string number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "null"; }
 
 // The lines of complete JSON objects up to `last_step`; a torn last line is dropped.
@@ -29,9 +34,7 @@ std::string lines_until(const std::string& path, int64_t last_step) {
 void StepWindow::add(const StepReport& report) {
   StepReport sums = report;
   sums.seconds += sums_.seconds;
-  sums.data_seconds += sums_.data_seconds, sums.forward_seconds += sums_.forward_seconds;
-  sums.backward_seconds += sums_.backward_seconds, sums.comm_seconds += sums_.comm_seconds;
-  sums.optimizer_seconds += sums_.optimizer_seconds;
+  for (double StepReport::*part : kParts) sums.*part += sums_.*part;
   sums_ = sums;
   samples_ += report.step_samples, ++steps_;
 }
@@ -39,9 +42,8 @@ void StepWindow::add(const StepReport& report) {
 StepReport StepWindow::take() {
   StepReport mean = sums_;
   mean.samples_per_second = double(samples_) / mean.seconds;
-  for (double* t : {&mean.seconds, &mean.data_seconds, &mean.forward_seconds, &mean.backward_seconds,
-                    &mean.comm_seconds, &mean.optimizer_seconds})
-    *t /= double(steps_);
+  mean.seconds /= double(steps_);
+  for (double StepReport::*part : kParts) mean.*part /= double(steps_);
   sums_ = {}, steps_ = samples_ = 0;
   return mean;
 }
@@ -55,14 +57,18 @@ void MetricsLog::stepped(const StepReport& report) {
   window_.add(report);
   if (report.step % log_every_ != 0 && report.step != report.total_steps) return;
   StepReport m = window_.take();
-  file_->append(
-      fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
-                  R"("samples_per_second": {}, "data_seconds": {}, "forward_seconds": {}, "backward_seconds": {}, )"
-                  R"("comm_seconds": {}, "optimizer_seconds": {}, "quarantined": {}}})"
-                  "\n",
-                  m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate), number(m.grad_norm),
-                  number(m.samples_per_second), number(m.data_seconds), number(m.forward_seconds),
-                  number(m.backward_seconds), number(m.comm_seconds), number(m.optimizer_seconds), m.quarantined));
+  const std::string parts =
+      m.device_seconds > 0
+          ? fmt::format(R"("device_seconds": {})", number(m.device_seconds))
+          : fmt::format(R"("forward_seconds": {}, "backward_seconds": {}, "comm_seconds": {}, "optimizer_seconds": {})",
+                        number(m.forward_seconds), number(m.backward_seconds), number(m.comm_seconds),
+                        number(m.optimizer_seconds));
+  file_->append(fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
+                            R"("samples_per_second": {}, "data_seconds": {}, {}, "quarantined": {}}})"
+                            "\n",
+                            m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate),
+                            number(m.grad_norm), number(m.samples_per_second), number(m.data_seconds), parts,
+                            m.quarantined));
 }
 
 void MetricsLog::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {

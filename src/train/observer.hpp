@@ -17,9 +17,11 @@ struct StepReport {
   double seconds = 0;             // of this step
   int64_t step_samples = 0;       // in it, all ranks
   double samples_per_second = 0;  // all ranks
-  double data_seconds = 0, forward_seconds = 0, backward_seconds = 0, comm_seconds = 0,
-         optimizer_seconds = 0;  // a step, this rank
-  int64_t quarantined = 0;       // samples replaced, all ranks, since the run began
+  // A step's, of this rank. Where a device works through the step while the host is ahead of it, only data_seconds and
+  // device_seconds are known, and the others are 0.
+  double data_seconds = 0, forward_seconds = 0, backward_seconds = 0, comm_seconds = 0, optimizer_seconds = 0;
+  double device_seconds = 0;
+  int64_t quarantined = 0;  // samples replaced, all ranks, since the run began
 };
 
 class Observer {

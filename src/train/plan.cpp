@@ -34,7 +34,7 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
     work.ctx.training = true;
     PlanComm ranks(shape.rank, shape.ranks);
     auto sync = make_grad_sync(shape.sync, store, ranks);
-    sync->begin(work.ctx, {}, true);
+    sync->begin(work.ctx, {}, true, true);
     task->train(work.ctx, batch, *sync);
     AdamW optimizer(store, optimizer_range(shape.sync.strategy, store.range(), shape.rank, shape.ranks), {});
     plan.optimizer = optimizer.bytes();

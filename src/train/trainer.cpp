@@ -139,7 +139,7 @@ void Trainer::pass(const Batch& batch, bool first_pass, bool last_pass) {
   ctx.sample_keys = batch.keys;
   if (first_pass) task_.parameters().zero_gradients(ctx.stream);
   if (last_pass) numbers_.to_device(ctx.stream);
-  sync_.begin(ctx, last_pass ? numbers_.device_counts() : Tensor{}, last_pass);
+  sync_.begin(ctx, last_pass ? numbers_.device_counts() : Tensor{}, first_pass, last_pass);
   if (batch.size() > 0)
     task_.train(ctx, batch, sink);
   else
@@ -195,9 +195,14 @@ void Trainer::report(const StepTail& tail) {
   last_.step_samples = last_.samples - loader_.plan().samples_before(done_ - 1);
   last_.samples_per_second = double(last_.step_samples) / last_.seconds;
   last_.quarantined += tail.quarantined;
-  last_.data_seconds = clock_.seconds(Phase::data), last_.forward_seconds = clock_.seconds(Phase::forward);
-  last_.backward_seconds = clock_.seconds(Phase::backward), last_.comm_seconds = clock_.seconds(Phase::comm);
-  last_.optimizer_seconds = clock_.seconds(Phase::optimizer);
+  last_.data_seconds = clock_.seconds(Phase::data);
+  const double forward = clock_.seconds(Phase::forward), backward = clock_.seconds(Phase::backward);
+  const double comm = clock_.seconds(Phase::comm), optimizer = clock_.seconds(Phase::optimizer);
+  if (work_.ctx.device().is_cuda())
+    last_.device_seconds = forward + backward + comm + optimizer;
+  else
+    last_.forward_seconds = forward, last_.backward_seconds = backward, last_.comm_seconds = comm,
+    last_.optimizer_seconds = optimizer;
   for (Observer* o : observers_) o->stepped(last_);
 }
 

@@ -110,7 +110,7 @@ TEST_P(Strategy, GradientMemoryIsAsPlanned) {
         Batch batch = engine.task().blank_batch(Device::cpu(), step_cut(config).samples);
         engine.work().ctx.sample_keys = batch.keys;
         for (int step = 0; step < 2; ++step) {
-          sync->begin(engine.work().ctx, {}, true);
+          sync->begin(engine.work().ctx, {}, true, true);
           engine.task().train(engine.work().ctx, batch, *sync);
           sync->finish();
         }

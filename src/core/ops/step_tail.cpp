@@ -15,13 +15,12 @@ void check_slot(const OperandCheck& check, const Tensor& slot) {
 
 }  // namespace
 
-void begin_step_sums(Ctx& ctx, Tensor sums, Tensor counts, bool first_pass) {
-  OperandCheck check{ctx, "begin_step_sums"};
+void add_counts(Ctx& ctx, Tensor sums, Tensor counts) {
+  OperandCheck check{ctx, "add_counts"};
   check_sums(check, sums);
   check("counts", counts, {2}, DType::f64);
   run_on_device(
-      ctx, [&] { cpu::begin_step_sums(sums, counts, first_pass); },
-      [&] { cuda::begin_step_sums(ctx, sums, counts, first_pass); });
+      ctx, [&] { cpu::add_counts(sums, counts); }, [&] { cuda::add_counts(ctx, sums, counts); });
 }
 
 void add_losses(Ctx& ctx, Tensor sums, Tensor losses, int64_t terms) {

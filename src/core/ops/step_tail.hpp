@@ -22,9 +22,8 @@ enum : int64_t {
 inline constexpr int64_t kTailSlot = 64;
 inline constexpr int kTailMaxRanks = 1 << 13;  // whose sum is exact: a digit has 11 bits, a float 24
 
-// sums = (0, 0, quarantined, stop, 0), or of a later pass: quarantined is added and stop the larger.
-// counts [2] fp64: quarantined, stop.
-void begin_step_sums(Ctx&, Tensor sums, Tensor counts, bool first_pass);
+// sums += (0, 0, quarantined, stop, 0); counts [2] fp64: quarantined, stop.
+void add_counts(Ctx&, Tensor sums, Tensor counts);
 // sums += (sum of losses, terms, 0, 0, 0); losses [n] fp32 or fp64, added up in fp64 in an order that depends
 // on n alone.
 void add_losses(Ctx&, Tensor sums, Tensor losses, int64_t terms);

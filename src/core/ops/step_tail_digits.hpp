@@ -58,11 +58,8 @@ VIADUCT_HD void read(double* sums, const T* at) {
   for (int64_t i = step_sum::terms; i < step_sum::count; ++i) sums[i] = double(int64_t(take(at, kCountDigits)));
 }
 
-VIADUCT_HD inline void begin(double* sums, const double* counts, bool first_pass) {
-  if (first_pass)
-    for (int64_t i = 0; i < step_sum::count; ++i) sums[i] = 0;
-  sums[step_sum::quarantined] += counts[0];
-  if (counts[1] > sums[step_sum::stop]) sums[step_sum::stop] = counts[1];
+VIADUCT_HD inline void add_counts(double* sums, const double* counts) {
+  sums[step_sum::quarantined] += counts[0], sums[step_sum::stop] += counts[1];
 }
 
 }  // namespace viaduct::ops::step_tail

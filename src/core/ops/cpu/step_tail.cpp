@@ -12,9 +12,7 @@ void with_floats(const Tensor& t, F&& f) {
 
 }  // namespace
 
-void begin_step_sums(Tensor sums, Tensor counts, bool first_pass) {
-  step_tail::begin(data<double>(sums), data<double>(counts), first_pass);
-}
+void add_counts(Tensor sums, Tensor counts) { step_tail::add_counts(data<double>(sums), data<double>(counts)); }
 
 void add_losses(Tensor sums, Tensor losses, int64_t terms) {
   double* to = data<double>(sums);

@@ -3,7 +3,7 @@
 
 namespace viaduct::ops::cpu {
 
-void begin_step_sums(Tensor sums, Tensor counts, bool first_pass);
+void add_counts(Tensor sums, Tensor counts);
 void add_losses(Tensor sums, Tensor losses, int64_t terms);
 void write_step_tail(Tensor slot, Tensor sums);
 void read_step_tail(Tensor sums, Tensor slot);

@@ -5,16 +5,14 @@
 
 #include "core/base/philox.hpp"
 #include "core/base/range.hpp"
-#include "core/device/cuda/check.hpp"
 #include "core/device/cuda/runtime.hpp"
+#include "core/device/device_timer.hpp"
 #include "core/ops/cuda/product.hpp"
 #include "core/ops/cuda/product_choice.hpp"
 #include "core/ops/workspace.hpp"
 
 namespace viaduct::ops::cuda {
 namespace {
-
-using viaduct::cuda::check;
 
 constexpr int kCandidates = 8, kRounds = 5;
 constexpr int64_t kLeastLaunches = 4, kMostSets = 16;  // in a round; of operands, so that the cache does not hold them
@@ -56,13 +54,6 @@ void fill_randomly(const Buffer& memory, Stream& stream) {
   stream.synchronize();
 }
 
-struct Events {
-  Events() { check(cudaEventCreate(&first)), check(cudaEventCreate(&last)); }
-  Events(const Events&) = delete;
-  ~Events() { cudaEventDestroy(first), cudaEventDestroy(last); }
-  cudaEvent_t first = nullptr, last = nullptr;
-};
-
 // One product with operands of its own, several times over.
 class Trial {
  public:
@@ -89,17 +80,14 @@ class Trial {
   // Of one product: the median of rounds.
   double seconds() {
     std::vector<double> rounds;
-    Events events;
-    auto stream = static_cast<cudaStream_t>(work_.stream.native());
+    DeviceTimer timer(work_.stream);
     int64_t launches = std::max(kLeastLaunches, int64_t(sets_.size()));
     for (int round = -1; round < kRounds; ++round) {  // the first warms up
-      check(cudaEventRecord(events.first, stream));
+      timer.start();
       for (int64_t i = 0; i < launches; ++i) compute(sets_[size_t(i) % sets_.size()]);
-      check(cudaEventRecord(events.last, stream));
-      check(cudaEventSynchronize(events.last));
-      float milliseconds = 0;
-      check(cudaEventElapsedTime(&milliseconds, events.first, events.last));
-      if (round >= 0) rounds.push_back(double(milliseconds) * 1e-3 / double(launches));
+      timer.stop();
+      const double seconds = timer.seconds();
+      if (round >= 0) rounds.push_back(seconds / double(launches));
     }
     std::nth_element(rounds.begin(), rounds.begin() + kRounds / 2, rounds.end());
     return rounds[kRounds / 2];

@@ -8,9 +8,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__global__ void begin(double* sums, const double* counts, bool first_pass) {
-  step_tail::begin(sums, counts, first_pass);
-}
+__global__ void count(double* sums, const double* counts) { step_tail::add_counts(sums, counts); }
 
 // One block, whatever n: the order of the sum depends on n alone.
 __global__ void __launch_bounds__(kThreads) add(double* sums, const float* losses, int64_t n, double terms) {
@@ -31,8 +29,8 @@ float* floats(const Tensor& t) {
 
 }  // namespace
 
-void begin_step_sums(Ctx& ctx, Tensor sums, Tensor counts, bool first_pass) {
-  launch(ctx, begin, {1, 1}, ptr<double>(sums), ptr<double>(counts), first_pass);
+void add_counts(Ctx& ctx, Tensor sums, Tensor counts) {
+  launch(ctx, count, {1, 1}, ptr<double>(sums), ptr<double>(counts));
 }
 
 void add_losses(Ctx& ctx, Tensor sums, Tensor losses, int64_t terms) {
