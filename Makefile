@@ -182,7 +182,7 @@ sanitize:
 endif
 
 format:
-	$(Q)clang-format -i $$(git ls-files '*.cpp' '*.hpp')
+	$(Q)clang-format -i $$(git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh')
 
 deps:
 	$(Q)CXX="$(CXX)" launch/install-deps

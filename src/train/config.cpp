@@ -79,8 +79,9 @@ Wrong assign(std::string& field, const std::string& text, const Rule& rule) {
   return {};
 }
 Wrong assign(bool& field, const std::string& text, const Rule&) {
-  if (text != "true" && text != "false") return "expected true or false";
-  field = text == "true";
+  const bool yes = text == "true" || text == "on";
+  if (!yes && text != "false" && text != "off") return "expected true or false (or on, off)";
+  field = yes;
   return {};
 }
 Wrong assign(double& field, const std::string& text, const Rule& rule) {

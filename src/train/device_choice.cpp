@@ -1,9 +1,9 @@
 #include "train/device_choice.hpp"
 
+#include "core/base/log.hpp"
 #include "core/device/gpus.hpp"
 
 namespace viaduct {
-
 namespace {
 
 // What a training step of this version does in host memory only; empty: nothing.
@@ -31,7 +31,12 @@ Device choose_device(const Config& config, const Communicator& comm, bool traini
   const std::string on_host = training ? only_in_host_memory(config.parallel) : "";
   if (asked && !on_host.empty())
     fail_config(fmt::format("device.kind = cuda: {} in this version; leave it out, or set device.kind = cpu", on_host));
-  if (count == 0 || comm.size() > 1 || !on_host.empty()) return Device::cpu();
+  if (count == 0) return Device::cpu();
+  if (comm.size() > 1 || !on_host.empty()) {
+    log::warn("the GPU is left alone: {} in this version",
+              on_host.empty() ? "several ranks exchange gradients in host memory" : on_host);
+    return Device::cpu();
+  }
   const Device device = Device::cuda(0);
   use_gpu(device.index);
   return device;

@@ -94,7 +94,8 @@ class FaultRuns : public Parallel {
         ranks(n, "train " + tiny() + " --run.output " + run + " --fault.kind " + kind + " --fault.phase " + phase +
                      " --fault.rank 1 --fault.step 3 --train.eval_every 4 --run.checkpoint_every 4" +
                      " --parallel.timeout_seconds 1 " + more);
-    EXPECT_TRUE(code == kKilled ? result.code != 0 : result.code == code) << result.code << " " << kind << " " << phase << ": " << result.err;
+    EXPECT_TRUE(code == kKilled ? result.code != 0 : result.code == code)
+        << result.code << " " << kind << " " << phase << ": " << result.err;
     error_ = result.err;
     const std::string text = read_bytes(run + "/verdict.json");
     EXPECT_NE(text, "") << kind << " " << phase << " left no verdict: " << result.err;

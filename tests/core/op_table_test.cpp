@@ -42,7 +42,8 @@ TEST_P(OpTable, BitsDoNotDependOnThreads) {
 
 TEST_P(OpTable, OutputsMayAliasInputsWhereItSaysSo) { expect_outputs_may_alias_inputs(GetParam(), Device::cpu()); }
 
-INSTANTIATE_TEST_SUITE_P(Table, OpTable, testing::ValuesIn(test_rows({DType::f32, DType::bf16, DType::f64}, Device::cpu())),
+INSTANTIATE_TEST_SUITE_P(Table, OpTable,
+                         testing::ValuesIn(test_rows({DType::f32, DType::bf16, DType::f64}, Device::cpu())),
                          [](auto& info) { return name_of(info.param); });
 
 class OpGradient : public testing::TestWithParam<const OpCase*> {};

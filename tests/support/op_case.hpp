@@ -102,9 +102,9 @@ struct OpCase {
   std::vector<std::pair<std::string, std::string>> aliases{};  // (output, input) that may be one tensor
   std::vector<DType> dtypes{DType::f32, DType::bf16, DType::f64};
   bool on_cuda = true;  // false: it reads fp64 values, which stay on the CPU
-  bool exact = false;  // no rounding is allowed but the naive one
-  bool bench = false;  // large: measured, and left out of the tests
-  double flops = 0;    // worth saying for products only
+  bool exact = false;   // no rounding is allowed but the naive one
+  bool bench = false;   // large: measured, and left out of the tests
+  double flops = 0;     // worth saying for products only
 
   int64_t bytes(DType) const;  // read and written, every operand once each way
 };

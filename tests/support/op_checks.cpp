@@ -56,7 +56,8 @@ std::vector<Row> test_rows(const std::vector<DType>& dtypes, Device device) {
   std::vector<Row> rows;
   for (const OpCase& c : case_table())
     for (DType t : c.dtypes)
-      if (!c.bench && (c.on_cuda || !device.is_cuda()) && std::find(dtypes.begin(), dtypes.end(), t) != dtypes.end()) rows.push_back({&c, t});
+      if (!c.bench && (c.on_cuda || !device.is_cuda()) && std::find(dtypes.begin(), dtypes.end(), t) != dtypes.end())
+        rows.push_back({&c, t});
   return rows;
 }
 
