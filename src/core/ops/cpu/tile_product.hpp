@@ -7,16 +7,12 @@
 
 #include "core/base/range.hpp"
 #include "core/ops/cpu/upcoming.hpp"
+#include "core/ops/cpu/vector.hpp"
 
 namespace viaduct::ops::cpu {
 
 // Tiles of 6 x 4 vectors (6 x 2 without AVX-512) keep their sums in registers, and leave some for the operands.
-#ifdef __AVX512F__
-inline constexpr int kVectorBytes = 64, kTileVectors = 4;
-#else
-inline constexpr int kVectorBytes = 32, kTileVectors = 2;
-#endif
-inline constexpr int kTileRows = 6;
+inline constexpr int kTileRows = 6, kTileVectors = kVectorBytes == 64 ? 4 : 2;
 
 template <class T>
 struct VectorOf {

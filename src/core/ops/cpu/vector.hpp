@@ -1,6 +1,6 @@
-// Vectors of 64 bytes, spelt out where a plain loop would leave a sum in one register (each addition waiting for the
-// last) or its order to the compiler. They are the compiler's own vector type: hosts with narrower registers split
-// them.
+// Vectors of one register, spelt out where a plain loop would leave a sum in one register (each addition waiting for the
+// last) or its order to the compiler. They are the compiler's own vector type; of a wider one than a register g++ 12
+// takes comparisons and shuffles apart, element by element.
 #pragma once
 #include <bit>
 #include <cstring>
@@ -10,10 +10,15 @@
 
 namespace viaduct::ops::cpu {
 
+#ifdef __AVX512F__
+inline constexpr int kVectorBytes = 64;
+#else
+inline constexpr int kVectorBytes = 32;
+#endif
 template <class C>
-inline constexpr int kWidth = 64 / int(sizeof(C));
+inline constexpr int kWidth = kVectorBytes / int(sizeof(C));
 template <class C>
-using Vec __attribute__((vector_size(64))) = C;
+using Vec __attribute__((vector_size(kVectorBytes))) = C;
 template <class C>
 using Full = std::integral_constant<int, kWidth<C>>;
 
@@ -33,7 +38,7 @@ inline Vec<C> load(const T* p, N n) {
     std::memcpy(static_cast<void*>(padded), p, size_t(n) * sizeof(T));
     return load(padded, Full<C>{});
   } else if constexpr (std::is_same_v<T, bf16>) {
-    using Halves __attribute__((vector_size(32))) = uint16_t;
+    using Halves __attribute__((vector_size(kVectorBytes / 2))) = uint16_t;
     Halves halves;
     std::memcpy(&halves, p, sizeof halves);
     return std::bit_cast<Vec<float>>(__builtin_convertvector(halves, Vec<uint32_t>) << 16);
@@ -49,7 +54,7 @@ template <class T, class N>
 inline void store(T* p, Vec<compute_t<T>> v, N n) {
   size_t bytes = size_t(n) * sizeof(T);
   if constexpr (std::is_same_v<T, bf16>) {  // as bf16(float) does
-    using Halves __attribute__((vector_size(32))) = uint16_t;
+    using Halves __attribute__((vector_size(kVectorBytes / 2))) = uint16_t;
     Vec<uint32_t> u = std::bit_cast<Vec<uint32_t>>(v);
     Vec<uint32_t> rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, nan = (u >> 16) | 0x40;
     Halves halves = __builtin_convertvector((u & 0x7fffffff) > 0x7f800000 ? nan : rounded, Halves);
