@@ -123,6 +123,9 @@ $(BUILD)/tests/cuda: $(cuda_tests) $(call from_the_top,app train models data com
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(call link,$^) -rdynamic -lgtest -lgmock
+$(BUILD)/emulated/viaduct: $(call objects,src/app/main.cpp) $(call from_the_top,app train models data comm) $(BUILD)/emulated/libcore.a $(emulation)
+	$(call say,LINK $@)
+	$(Q)$(call link,$^) -rdynamic
 $(BUILD)/device-tests/cuda: $(cuda_tests) $(call from_the_top,$(layers))
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
@@ -133,7 +136,7 @@ $(BUILD)/tests/emulation: $(call emulated,$(wildcard tests/emulation/test/*.cpp)
 	$(Q)$(call link,$^) -lgtest -lgmock
 suites += cuda emulation
 
-tests: $(suites:%=$(BUILD)/tests/%) $(BUILD)/viaduct
+tests: $(suites:%=$(BUILD)/tests/%) $(BUILD)/viaduct $(BUILD)/emulated/viaduct
 
 # DEVICE=cuda: on the GPU of this machine, what the emulated device runs otherwise.
 device_tests = $(or $(if $(nvcc),$(BUILD)/device-tests/cuda),$(error DEVICE=cuda needs a build with CUDA: put nvcc on PATH or set CUDA_HOME))

@@ -47,7 +47,7 @@ BenchResult bench_comm(const Invocation& call) {
   const double memory = memory_bandwidth(call);
   Stream stream(Device::cpu());
   Buffer ours = comm.allocate(Device::cpu(), kLargest), plain(Device::cpu(), kLargest);
-  BenchResult result{.all = {.settings = {{"communicator", comm.name()}},
+  BenchResult result{.all = {.settings = {{"communicator", comm.name(Device::cpu())}},
                              .values = {{"ranks", double(ranks)}, {"memory_bytes_per_second", memory}}}};
   for (int64_t bytes = kSmallest; bytes <= kLargest; bytes *= kFactor) {
     auto numbers = [&](const Buffer& buffer) { return buffer.view(0, {bytes / 4}, DType::f32); };

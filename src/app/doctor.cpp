@@ -60,7 +60,7 @@ void check_rates(const Invocation& call, Findings& found) {
     call.comm.all_reduce(tensor, Reduce::sum, stream);
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  found.fact("all-reduce", "25 MB in {:.1f} ms ({})", 1e3 * best, call.comm.name());
+  found.fact("all-reduce", "25 MB in {:.1f} ms ({})", 1e3 * best, call.comm.name(Device::cpu()));
 }
 
 Exit run(const Invocation& call) {

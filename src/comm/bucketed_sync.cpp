@@ -8,7 +8,7 @@ BucketedSync::BucketedSync(ParameterStore& store, Communicator& comm, const Grad
     : ReportedSync(store, comm, options.wire),
       buckets_(store.blocks(), size_of(store.grads().dtype), options.bucket_mb * 1e6),
       stream_(store.grads().device) {
-  if (comm.size() > 1 && !plans()) thread_.emplace(comm.duplicate());
+  if (comm.size() > 1 && !plans() && !on_device()) thread_.emplace(comm.duplicate());
 }
 
 std::vector<std::string> BucketedSync::collectives() const {
@@ -28,12 +28,15 @@ void BucketedSync::block_ready(size_t block) {
 }
 
 void BucketedSync::complete() {
-  if (thread_) thread_->wait();
+  if (thread_) return thread_->wait();
+  if (!plans()) stream().wait_stream(stream_);
 }
 
 CommThread::Ticket BucketedSync::submit(CommThread::Job job) {
   if (thread_) return thread_->submit(std::move(job));
-  if (!plans()) job(comm_, stream_);
+  if (plans()) return 0;
+  stream_.wait_stream(stream());
+  job(comm_, stream_);
   return 0;
 }
 

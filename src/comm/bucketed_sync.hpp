@@ -23,12 +23,12 @@ class BucketedSync : public ReportedSync {
   void pass_begun() override;
   void block_ready(size_t block) override;
   void complete() override;
-  // To the communication thread; in a world of one it is done at once.
+  // To the communication thread; on a device, and in a world of one, it is work of a stream beside the pass's.
   CommThread::Ticket submit(CommThread::Job);
   int64_t largest_bucket() const;
 
   Buckets buckets_;
-  std::optional<CommThread> thread_;  // absent in a world of one
+  std::optional<CommThread> thread_;  // absent in a world of one and on a device
 
  private:
   Stream stream_;

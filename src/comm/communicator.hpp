@@ -1,5 +1,6 @@
 // Ranks that exchange tensors. Collectives are ordered on the given stream; every rank makes the same calls in the same
-// order. Implementations: SelfComm (one rank), MpiComm (host memory over MPI), ThreadComm (ranks as threads, for
+// order. Implementations: SelfComm (one rank), MpiComm (host memory over MPI), NcclComm (device
+// memory over NCCL, the rest by MpiComm), ThreadComm (ranks as threads, for
 // tests).
 #pragma once
 #include <memory>
@@ -19,7 +20,10 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual const char* name() const = 0;  // "mpi", "self", ...: printed at start
+  virtual const char* name(Device) const = 0;  // what carries tensors of it: "mpi", "nccl", ...; printed at start
+  virtual bool carries(Device device) const { return !device.is_cuda(); }
+  // What a watching thread should know that no call has said; empty: nothing.
+  virtual std::string trouble() const { return {}; }
 
   // Sums of bf16 are formed in fp32 in the order of the ranks and rounded once.
   virtual void all_reduce(Tensor, Reduce, Stream&) = 0;                         // in place
@@ -31,6 +35,8 @@ class Communicator {
   virtual void gather_parts(Tensor, const std::vector<Range>& parts, Stream&) = 0;
   virtual void broadcast(Tensor, int root, Stream&) = 0;
   virtual void barrier() = 0;
+  // Waits for a stream among whose work may be collectives.
+  virtual void wait(Stream& stream) { stream.synchronize(); }
 
   // The control plane: small host data of any length, in rank order on every rank; seldom called.
   virtual std::vector<std::string> all_gather_text(const std::string& mine) = 0;

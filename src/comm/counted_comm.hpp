@@ -14,7 +14,9 @@ class CountedComm final : public Communicator {
 
   int rank() const override { return comm_.rank(); }
   int size() const override { return comm_.size(); }
-  const char* name() const override { return comm_.name(); }
+  const char* name(Device device) const override { return comm_.name(device); }
+  bool carries(Device device) const override { return comm_.carries(device); }
+  std::string trouble() const override { return comm_.trouble(); }
   void all_reduce(Tensor t, Reduce op, Stream& stream) override {
     Arrival here(record_);
     comm_.all_reduce(t, op, stream);
@@ -34,6 +36,10 @@ class CountedComm final : public Communicator {
   void gather_parts(Tensor t, const std::vector<Range>& parts, Stream& stream) override {
     Arrival here(record_);
     comm_.gather_parts(t, parts, stream);
+  }
+  void wait(Stream& stream) override {
+    Arrival here(record_);
+    comm_.wait(stream);
   }
   void broadcast(Tensor t, int root, Stream& stream) override {
     Arrival here(record_);

@@ -1,5 +1,5 @@
 // Strategy fast_ddp: the whole gradient as one buffer, summed in one collective after backward. Nothing runs beside
-// backward: no thread, no buckets, and where ranks reduce in each other's memory only two meetings a step.
+// backward: no thread, no second stream, no buckets, and where ranks reduce in each other's memory only two meetings a step.
 #pragma once
 #include "comm/reported_sync.hpp"
 
@@ -8,7 +8,7 @@ namespace viaduct {
 class FastDdp final : public ReportedSync {
  public:
   FastDdp(ParameterStore& store, Communicator& comm, const GradSyncOptions& options)
-      : ReportedSync(store, comm, options.wire), stream_(store.grads().device) {
+      : ReportedSync(store, comm, options.wire) {
     wire_ = std::make_shared<GradientWire>(store, comm, options.wire, store.size());
   }
 
@@ -21,11 +21,8 @@ class FastDdp final : public ReportedSync {
   void block_ready(size_t) override {}
   void complete() override {
     seal_tail();
-    wire_->all_reduce(comm_, stream_, {0, store_.size()});
-    if (comm_.size() > 1) stream_.synchronize();  // alone there was nothing to send, and a recorded step may not wait
+    wire_->all_reduce(comm_, stream(), {0, store_.size()});
   }
-
-  Stream stream_;
 };
 
 }  // namespace viaduct

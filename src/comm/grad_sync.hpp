@@ -33,7 +33,7 @@ struct StepTail {
 class GradSync : public GradSink {
  public:
   // counts [2] fp64, what this rank has to say of a step with its last pass (absent before): samples replaced, and
-  // whether it was asked to stop. The context serves until finish().
+  // whether it was asked to stop. The context serves until the next.
   virtual void begin(Ctx&, Tensor counts, bool first_pass, bool last_pass) = 0;
   // From then on, in the order of the context's stream, the gradients of this rank's optimizer range are those of the
   // step, and so are the sums that are returned: fp64 [ops::step_sum::count] on the device. Throws, naming the blocks
@@ -45,6 +45,8 @@ class GradSync : public GradSink {
   // returns, all of them when settle() does. Nothing to do where every rank updates everything.
   virtual void updated() {}
   virtual void settle() {}
+  // Waits for the stream that a step was given to: other ranks may keep it waiting.
+  virtual void wait(Stream&) = 0;
   // The ranks that saw a loss or a gradient that is not finite; collective, after a finish() that says there are some.
   virtual std::vector<int> nonfinite_ranks() = 0;
   // The collectives of a step in their order, with type and elements: the same on every rank, or the ranks would hang.

@@ -71,7 +71,7 @@ class MpiComm final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  const char* name() const override { return group_ ? "mpi, shared memory" : "mpi"; }
+  const char* name(Device) const override { return group_ ? "mpi, shared memory" : "mpi"; }
 
   void all_reduce(Tensor t, Reduce op, Stream&) override {
     if (group_ && t.bytes() >= kSmallest && group_->all_reduce(t, op, *buffers_)) return;

@@ -11,6 +11,7 @@
 
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_comm.hpp"
+#include "comm/nccl_comm.hpp"
 #include "comm/self_comm.hpp"
 #include "core/base/log.hpp"
 
@@ -144,7 +145,7 @@ void stop_world() {
 
 std::unique_ptr<Communicator> world_communicator(const World& world) {
   if (world.size == 1) return std::make_unique<SelfComm>();
-  return make_mpi_comm();
+  return make_nccl_comm(make_mpi_comm());
 }
 
 void end_all_ranks(Exit code, const std::string& message) {

@@ -20,7 +20,7 @@ struct World {
 World start_world();
 // The good end: every rank calls it.
 void stop_world();
-// All ranks: over MPI, or SelfComm for a world of one.
+// All ranks: over MPI, and NCCL for what lies on devices, or SelfComm for a world of one.
 std::unique_ptr<Communicator> world_communicator(const World&);
 
 // Says why (rank and host are added), then ends every rank at once with this exit code. From any thread, in any state.

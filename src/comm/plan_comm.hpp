@@ -9,7 +9,8 @@ class PlanComm final : public Communicator {
   PlanComm(int rank, int size) : rank_(rank), size_(size) {}
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  const char* name() const override { return "plan"; }
+  const char* name(Device) const override { return "plan"; }
+  bool carries(Device) const override { return true; }
   void all_reduce(Tensor, Reduce, Stream&) override {}
   void reduce_scatter(Tensor, Tensor, Reduce, Stream&) override {}
   void all_gather(Tensor, Tensor, Stream&) override {}

@@ -8,14 +8,14 @@
 #include "core/ops/update.hpp"
 
 namespace viaduct {
-
 ReportedSync::ReportedSync(ParameterStore& store, Communicator& comm, const WireOptions& wire)
     : store_(store), comm_(comm), addends_(wire.addends), fixed_point_(wire.type == DType::i64) {
   expect(store.trainable() && !store.blocks().empty(), "gradients are synchronised for a store that has some");
   expect(comm.size() <= ops::kTailMaxRanks,
          fmt::format("the step tail adds up exactly for at most {} ranks", ops::kTailMaxRanks));
-  sums_buffer_ = Buffer(store.values().device, ops::step_sum::count * size_of(DType::f64));
+  sums_buffer_ = Buffer(store.values().device, 2 * ops::step_sum::count * size_of(DType::f64));
   sums_ = sums_buffer_.view(0, {ops::step_sum::count}, DType::f64);
+  own_sums_ = sums_buffer_.view(sums_.bytes(), sums_.shape, DType::f64);
 }
 
 void ReportedSync::begin(Ctx& ctx, Tensor counts, bool first_pass, bool last_pass) {
@@ -91,10 +91,7 @@ void ReportedSync::seal_tail() {
   if (exact() && !losses_.finite()) data<double>(sums_)[ops::step_sum::loss] = std::nan("");
   ops::write_step_tail(*ctx_, tail_slot(), sums_);
   if (exact() && losses_.finite()) losses_.write(tail_slot());
-  if (!in_host_memory()) return;
-  double mine[ops::step_sum::count];
-  ops::read_step_tail(*ctx_, {mine, sums_.shape, DType::f64, sums_.device}, tail_slot());
-  nonfinite_ = mine[ops::step_sum::nonfinite] > 0;
+  ops::read_step_tail(*ctx_, own_sums_, tail_slot());
 }
 
 Tensor ReportedSync::finish() {
@@ -110,9 +107,14 @@ Tensor ReportedSync::finish() {
 
 void ReportedSync::squared_norm(Ctx& ctx, Tensor out) { ops::squared_norm(ctx, out, store_.grads(store_.range())); }
 
+void ReportedSync::wait(Stream& stream) { comm_.size() > 1 ? comm_.wait(stream) : stream.synchronize(); }
+
 std::vector<int> ReportedSync::nonfinite_ranks() {
   if (comm_.size() == 1) return {0};
-  const auto all = comm_.all_gather_text(nonfinite_ ? "mine" : "");
+  double mine[ops::step_sum::count];
+  transfer({mine, own_sums_.shape, DType::f64, Device::cpu()}, own_sums_, stream());
+  stream().synchronize();
+  const auto all = comm_.all_gather_text(mine[ops::step_sum::nonfinite] > 0 ? "mine" : "");
   std::vector<int> ranks;
   for (int r = 0; r < comm_.size(); ++r)
     if (!all[size_t(r)].empty()) ranks.push_back(r);

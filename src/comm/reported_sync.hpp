@@ -19,6 +19,7 @@ class ReportedSync : public GradSync {
   Tensor finish() final;
   double exposed_seconds() const final { return exposed_seconds_; }
   void squared_norm(Ctx&, Tensor out) override;
+  void wait(Stream&) final;
   std::vector<int> nonfinite_ranks() final;
   int64_t bytes() const override { return wire_->bytes(); }
 
@@ -31,10 +32,12 @@ class ReportedSync : public GradSync {
 
   // Nothing can be added to the tail any more: it lies before the gradients and may travel.
   void seal_tail();
+  Stream& stream() const { return ctx_->stream; }  // of the pass
   Tensor tail_slot() const { return store_.grads({0, ParameterStore::kTailSlot}); }
   bool first_pass() const { return first_pass_; }
   bool last_pass() const { return last_pass_; }
   size_t index_of(Range block) const;
+  bool on_device() const { return store_.grads().device.is_cuda(); }
   bool plans() const { return store_.grads().device.is_meta(); }  // nothing is computed or sent
   // Gradients that are about to become fixed point: what is not finite goes into the tail; what is too large is said.
   // `first`: the element of the store where they begin.
@@ -50,15 +53,13 @@ class ReportedSync : public GradSync {
   void check_reports() const;
   // Fixed point: losses are summed exactly too.
   bool exact() const { return fixed_point_ && !plans(); }
-  bool in_host_memory() const { return !plans() && !store_.grads().device.is_cuda(); }
   std::vector<int> reports_, parts_;  // per block, in this pass
   Ctx* ctx_ = nullptr;                // of the pass
   Buffer sums_buffer_;
-  Tensor sums_;     // ops::step_sum
-  LossSum losses_;  // when exact(), in the place of that of sums_
+  Tensor sums_, own_sums_;  // ops::step_sum; own: this rank's part, once it is sealed
+  LossSum losses_;          // when exact(), in the place of that of sums_
   int64_t addends_;
   bool fixed_point_;
-  bool nonfinite_ = false;  // this rank's part of the step, in host memory
   bool in_step_ = false, first_pass_ = false, last_pass_ = false, sealed_ = false;
   double exposed_seconds_ = 0;
 };

@@ -8,7 +8,8 @@ class SelfComm final : public Communicator {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  const char* name() const override { return "self"; }
+  const char* name(Device) const override { return "self"; }
+  bool carries(Device) const override { return true; }
   void all_reduce(Tensor, Reduce, Stream&) override {}
   void reduce_scatter(Tensor shard, Tensor full, Reduce, Stream& stream) override { transfer(shard, full, stream); }
   void all_gather(Tensor full, Tensor shard, Stream& stream) override { transfer(full, shard, stream); }

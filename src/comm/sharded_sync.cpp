@@ -25,7 +25,10 @@ void ShardedSync::squared_norm(Ctx& ctx, Tensor out) {
 }
 
 void ShardedSync::updated() {
-  if (!thread_) return;
+  if (!thread_) {  // a recorded step ends with what it has begun
+    if (!plans()) comm_.gather_parts(store_.values(), shards_, stream());
+    return;
+  }
   for (size_t b = buckets_.ranges().size(); b-- > 0;) {
     const Range bucket = buckets_.ranges()[b];
     arrivals_[b] =

@@ -72,7 +72,7 @@ class ThreadComm final : public Communicator {
   ThreadComm(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
-  const char* name() const override { return "threads"; }
+  const char* name(Device) const override { return "threads"; }
 
   void all_reduce(Tensor t, Reduce op, Stream&) override {
     together({"all_reduce", t, t, int(op)}, [&](auto& calls) {

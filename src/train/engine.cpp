@@ -144,38 +144,44 @@ std::vector<ValuePart> Engine::masters() const {
   return parts;
 }
 
-// Rank 0 holds one parameter at a time, the others a piece of it.
+// Rank 0 holds one parameter at a time, the others a piece of it; what lies whole in host memory is not copied.
 ValuesOf Engine::gathered(Tensor own) const {
-  static constexpr int64_t kPiece = 1 << 20;
-  return [this, own, all = std::vector<float>(), piece = std::vector<float>()](const Parameter& p) mutable {
-    const Range mine = optimizer_->owned();
-    if (device_.is_cuda()) {
-      const ValuePart part =
-          p.frozen() ? ValuePart{task_->parameters().frozen_range(), frozen_master_} : ValuePart{mine, own};
-      all.resize(size_t(p.range.size()));
-      transfer({all.data(), {p.range.size()}, DType::f32, Device::cpu()},
-               part.values.slice(p.range.begin - part.range.begin, p.range.end - part.range.begin), work_->stream);
-      work_->stream.synchronize();
-      return all.data();
-    }
-    if (p.frozen()) return values_of({{task_->parameters().frozen_range(), frozen_master_}}, p);
-    if (shards_.empty()) return values_of({{mine, own}}, p);
+  return [this, own, copied = std::vector<float>()](const Parameter& p) mutable -> const float* {
     const ParameterStore& store = task_->parameters();
-    if (own.data == store.values(mine).data) return values_of({{store.range(), store.values(store.range())}}, p);
-    const bool wanted = comm_.rank() == 0;
-    (wanted ? all : piece).resize(size_t(wanted ? p.range.size() : std::min(kPiece, p.range.size())));
-    for (int r = 0; r < comm_.size(); ++r) {
-      const Range part{std::max(p.range.begin, shards_[size_t(r)].begin),
-                       std::min(p.range.end, shards_[size_t(r)].end)};
-      for (int64_t begin = part.begin; begin < part.end; begin += kPiece) {
-        const int64_t n = std::min(kPiece, part.end - begin);
-        float* to = wanted ? all.data() + (begin - p.range.begin) : piece.data();
-        if (r == comm_.rank()) std::copy_n(data<float>(own) + (begin - mine.begin), n, to);
-        if (r != 0) comm_.broadcast({to, {n}, DType::f32, Device::cpu()}, r, work_->stream);
-      }
-    }
-    return all.data();
+    ValuePart whole{optimizer_->owned(), own};
+    if (p.frozen())
+      whole = {store.frozen_range(), frozen_master_};
+    else if (!shards_.empty() && own.data == store.values(whole.range).data)
+      whole = {store.range(), store.values(store.range())};
+    else if (!shards_.empty())
+      return gather_to_first(p, own, copied);
+    if (!device_.is_cuda()) return values_of({whole}, p);
+    copied.resize(size_t(p.range.size()));
+    bring(copied.data(), whole.values.slice(p.range.begin - whole.range.begin, p.range.end - whole.range.begin));
+    return copied.data();
   };
+}
+
+void Engine::bring(float* to, Tensor from) const {
+  transfer({to, from.shape, DType::f32, Device::cpu()}, from, work_->stream);
+  work_->stream.synchronize();
+}
+
+// Each rank's part of it, piece by piece; `all` is whole on rank 0 and a piece elsewhere.
+const float* Engine::gather_to_first(const Parameter& p, Tensor own, std::vector<float>& all) const {
+  static constexpr int64_t kPiece = 1 << 20;
+  const bool wanted = comm_.rank() == 0;
+  all.resize(size_t(wanted ? p.range.size() : std::min(kPiece, p.range.size())));
+  for (int r = 0; r < comm_.size(); ++r) {
+    const Range part{std::max(p.range.begin, shards_[size_t(r)].begin), std::min(p.range.end, shards_[size_t(r)].end)};
+    for (int64_t begin = part.begin; begin < part.end; begin += kPiece) {
+      const int64_t n = std::min(kPiece, part.end - begin), first = begin - optimizer_->owned().begin;
+      float* to = all.data() + (wanted ? begin - p.range.begin : 0);
+      if (r == comm_.rank()) bring(to, own.slice(first, first + n));
+      if (r != 0) comm_.broadcast({to, {n}, DType::f32, Device::cpu()}, r, work_->stream);
+    }
+  }
+  return all.data();
 }
 
 CheckpointValues Engine::checkpoint_values() const {

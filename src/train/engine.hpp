@@ -50,6 +50,8 @@ class Engine {
  private:
   void check_memory(const MakeTask&, const StepShape&) const;
   std::vector<ValuePart> masters() const;  // of this rank
+  const float* gather_to_first(const Parameter&, Tensor own, std::vector<float>& all) const;
+  void bring(float* to, Tensor from) const;  // to host memory
   ValuesOf gathered(Tensor own) const;     // one value per element of the optimizer's range
   ModelSource source_;
   Communicator& comm_;

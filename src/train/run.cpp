@@ -344,7 +344,7 @@ void Run::say_plan() {
   log::info("memory: {}", plan_text(engine_.plan()));
   log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
             batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());
-  if (comm_.size() > 1) log::info("gradients: {} over {}", config_.parallel.strategy, comm_.name());
+  if (comm_.size() > 1) log::info("gradients: {} over {}", config_.parallel.strategy, comm_.name(engine_.device()));
 }
 
 }  // namespace
@@ -359,7 +359,8 @@ Exit run_training(const Config& config, Communicator& world, const Accepted& acc
         {.code = code, .message = message, .phase = name_of(record.clock.phase()), .step = record.step, .rank = rank});
     record.ended = true;
   };
-  Watchdog watchdog(ranks, config.parallel.timeout_seconds, [&](const Verdict& verdict) {
+  auto trouble = [&] { return comm.trouble(); };
+  Watchdog watchdog(ranks, config.parallel.timeout_seconds, trouble, [&](const Verdict& verdict) {
     const bool first = write_verdict(config.run.output, verdict);
     record.ended = true;
     if (!first) std::this_thread::sleep_for(kOthersSpeak);

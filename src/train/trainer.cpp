@@ -163,7 +163,7 @@ void Trainer::update(Tensor step_sums) {
 }
 
 StepTail Trainer::conclude() {
-  work_.stream.synchronize();
+  sync_.wait(work_.stream);
   work_.packed.values_changed();
   const StepTail tail = StepTail::of(numbers_.sums());
   last_.grad_norm = numbers_.scalars()[ops::step_scalar::grad_norm];

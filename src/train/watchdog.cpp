@@ -54,10 +54,14 @@ struct Watchdog::Seen {
   double still() const { return std::chrono::duration<double>(Clock::now() - since).count(); }
 };
 
-Watchdog::Watchdog(HostRanks& ranks, double seconds, std::function<void(const Verdict&)> on_end)
-    : ranks_(ranks), seconds_(seconds), on_end_(std::move(on_end)), wake_(::eventfd(0, EFD_CLOEXEC)), thread_([this] {
-        watch();
-      }) {}
+Watchdog::Watchdog(HostRanks& ranks, double seconds, std::function<std::string()> trouble,
+                   std::function<void(const Verdict&)> on_end)
+    : ranks_(ranks),
+      seconds_(seconds),
+      trouble_(std::move(trouble)),
+      on_end_(std::move(on_end)),
+      wake_(::eventfd(0, EFD_CLOEXEC)),
+      thread_([this] { watch(); }) {}
 
 Watchdog::~Watchdog() {
   ::eventfd_write(wake_, 1);
@@ -80,7 +84,7 @@ void Watchdog::watch() {
     for (pollfd& end : ends)
       if (end.revents) end.fd = -1;  // it ended as it said it would
     for (Seen& rank : seen) rank.look();
-    if (told_of_stall(seen)) return;
+    if (told_of_trouble() || told_of_stall(seen)) return;
   }
 }
 
@@ -95,6 +99,16 @@ bool Watchdog::told_of_lost_peer() {
     return true;
   }
   return false;
+}
+
+bool Watchdog::told_of_trouble() {
+  const std::string trouble = trouble_();
+  if (trouble.empty()) return false;
+  on_end_(verdict_on(ranks_.rank(), ranks_.mine(), Exit::crash,
+                     fmt::format("NCCL reports '{}' while rank {} works with the others: look at the first rank that "
+                                 "ended, at the GPUs (dmesg | grep -i xid) and at the network",
+                                 trouble, ranks_.rank())));
+  return true;
 }
 
 bool Watchdog::told_of_stall(std::vector<Seen>& seen) {

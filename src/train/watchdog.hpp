@@ -16,8 +16,10 @@ class Watchdog {
   // - a rank that waits for a batch for `seconds`: a stall of its own;
   // - ranks that wait in a collective for one that has not come to it and has not moved for `seconds` (ten times as long at the
   //   start and while it writes a checkpoint): its stall.
+  // - trouble of a communicator that `trouble` tells of (empty: none): a crash.
   // Whatever else takes long may take as long as it needs.
-  Watchdog(HostRanks&, double seconds, std::function<void(const Verdict&)> on_end);
+  Watchdog(HostRanks&, double seconds, std::function<std::string()> trouble,
+           std::function<void(const Verdict&)> on_end);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
 
@@ -25,10 +27,12 @@ class Watchdog {
   struct Seen;
   void watch();
   bool told_of_lost_peer();
+  bool told_of_trouble();
   bool told_of_stall(std::vector<Seen>&);
 
   HostRanks& ranks_;
   double seconds_;
+  std::function<std::string()> trouble_;
   std::function<void(const Verdict&)> on_end_;
   int wake_;  // an eventfd: the run has ended
   std::thread thread_;

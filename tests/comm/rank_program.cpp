@@ -139,7 +139,7 @@ Body scenario(const std::string& name) {
     };
   if (name == "say_size")
     return [](const World& world, Communicator& comm) {
-      log::info("{} of {}, {}", world.rank, world.size, comm.name());
+      log::info("{} of {}, {}", world.rank, world.size, comm.name(Device::cpu()));
       return 0;
     };
   if (name == "say_wait_policy")

@@ -43,7 +43,7 @@ class Counted final : public Communicator {
       : owned_(std::move(comm)), comm_(owned_.get()), bytes_(std::move(bytes)) {}
   int rank() const override { return comm_->rank(); }
   int size() const override { return comm_->size(); }
-  const char* name() const override { return "counted"; }
+  const char* name(Device) const override { return "counted"; }
   void all_reduce(Tensor t, Reduce op, Stream& s) override { *bytes_ += t.bytes(), comm_->all_reduce(t, op, s); }
   void reduce_scatter(Tensor a, Tensor b, Reduce op, Stream& s) override { comm_->reduce_scatter(a, b, op, s); }
   void all_gather(Tensor a, Tensor b, Stream& s) override { comm_->all_gather(a, b, s); }

@@ -40,7 +40,7 @@ struct Owner {
 const std::vector<Owner> kOwners{
     {{"dnnl*"}, {"core/ops/cpu/onednn.*"}},
     {{"mpi.h"}, {"comm/mpi_*"}},
-    {{"nccl.h"}, {"comm/nccl*"}},
+    {{"nccl.h"}, {"core/device/nccl*"}},
     {{"cuda*", "cublas*", "cudnn*"}, {"core/device/cuda/*", "core/ops/cuda/*"}},
     {{"hdf5*", "H5*"}, {"data/hdf5*"}},
     {{"jpeglib.h", "turbojpeg.h"}, {"data/decode*", "data/jpeg_encode*"}},

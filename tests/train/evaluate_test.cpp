@@ -34,7 +34,7 @@ struct WatchedComm final : Communicator {
   explicit WatchedComm(const PhaseClock& c) : clock(c) {}
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  const char* name() const override { return "watched"; }
+  const char* name(Device) const override { return "watched"; }
   void all_reduce(Tensor, Reduce, Stream&) override { phases.push_back(clock.phase()); }
   void reduce_scatter(Tensor, Tensor, Reduce, Stream&) override {}
   void all_gather(Tensor, Tensor, Stream&) override {}

@@ -6,7 +6,7 @@
 namespace viaduct {
 
 struct Gpu {
-  std::string name;
+  std::string name, bus;  // bus: where it is in this host: "0000:3b:00.0"
   int index = 0, major = 0, minor = 0, multiprocessors = 0;
   int64_t memory_bytes = 0, free_bytes = 0, l2_bytes = 0, shared_bytes_per_block = 0;
   std::string driver, runtime;  // versions of CUDA: "13.0"

@@ -24,6 +24,11 @@ void Stream::synchronize() {
     if (native_) cuda::synchronize(native_);
 }
 
+void Stream::wait_stream(Stream& other) {
+  if constexpr (cuda::kBuilt)
+    if (native_ && native_ != other.native_) cuda::wait_stream(native_, other.native_);
+}
+
 void transfer(Tensor to, Tensor from, Stream& stream) {
   expect(to.dtype == from.dtype && to.numel() == from.numel(), "what is transferred keeps its dtype and size");
   if (to.device.is_meta() || from.device.is_meta() || to.data == from.data || to.numel() == 0) return;

@@ -11,6 +11,8 @@ class Stream {
   Stream(const Stream&) = delete;
   ~Stream();
   void synchronize();
+  // What this one is given from now on waits for what the other has been given so far; both of one device.
+  void wait_stream(Stream& other);
   Device device() const { return device_; }
   void* native() const { return native_; }  // the cudaStream_t of a cuda device
 

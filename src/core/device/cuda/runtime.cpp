@@ -72,6 +72,7 @@ Gpu device_info(int index) {
            .memory_bytes = int64_t(p.totalGlobalMem),
            .l2_bytes = p.l2CacheSize,
            .shared_bytes_per_block = int64_t(p.sharedMemPerBlockOptin)};
+  info.bus = fmt::format("{:04x}:{:02x}:{:02x}", p.pciDomainID, p.pciBusID, p.pciDeviceID);
   int current = 0;
   check(cudaGetDevice(&current));
   check(cudaSetDevice(index));
@@ -148,6 +149,15 @@ void* new_event(int index) {
   cudaEvent_t event = nullptr;
   check(cudaEventCreate(&event));
   return event;
+}
+
+void wait_stream(void* later, void* earlier) {
+  cudaEvent_t reached = nullptr;
+  check(cudaEventCreateWithFlags(&reached, cudaEventDisableTiming));
+  cudaError_t error = cudaEventRecord(reached, as_stream(earlier));
+  if (error == cudaSuccess) error = cudaStreamWaitEvent(as_stream(later), reached, 0);
+  cudaEventDestroy(reached);  // once it has been reached
+  check(error);
 }
 
 void delete_event(void* event) noexcept { cudaEventDestroy(as_event(event)); }

@@ -32,6 +32,7 @@ void release_pinned(void*) noexcept;
 void* new_stream(int index);
 void delete_stream(void*) noexcept;
 void synchronize(void* stream);
+void wait_stream(void* later, void* earlier);  // later work of the one waits for what the other has been given
 
 // Points in the work of a stream of that device, with the time at which it came there.
 void* new_event(int index);
