@@ -83,6 +83,25 @@ TEST(World, SrunWithoutPmixIsRefusedWithTheLineThatHelps) {
   }
 }
 
+TEST(World, SrunOfMpirunsIsRefusedWithTheLineThatHelps) {
+  ::setenv("SLURM_STEP_NUM_TASKS", "4", 1);
+  Ended ended = run_scenario("say_size", 1);
+  ::unsetenv("SLURM_STEP_NUM_TASKS");
+  EXPECT_EQ(ended.code, int(Exit::config)) << ended.output;
+  EXPECT_EQ(ended.times("srun started mpirun 4 times"), 1) << ended.output;
+  EXPECT_EQ(ended.times("\n  srun --mpi=pmix -n 4 rank_program\n"), 1) << ended.output;
+}
+
+TEST(World, ALauncherOfAnotherMpiIsRefused) {
+  ::setenv("PMI_SIZE", "3", 1);  // as MPICH's launchers say it
+  Ended ended = run_scenario("say_size", 1);
+  EXPECT_EQ(ended.code, int(Exit::config)) << ended.output;
+  EXPECT_EQ(ended.times("PMI_SIZE = 3, but MPI sees worlds of one rank"), 1) << ended.output;
+  EXPECT_EQ(ended.times("/mpirun -np 3 rank_program\n"), 1) << ended.output;
+  EXPECT_EQ(run_scenario("say_size", 2).code, 0) << "several ranks have met: what else the environment says is old";
+  ::unsetenv("PMI_SIZE");
+}
+
 TEST(Process, StartsAgainWithAPassiveWaitPolicyUnlessTheUserChose) {
   auto environment = no_launcher("say_wait_policy");
   Ended ended = run_program({"/proc/self/exe"}, environment);
