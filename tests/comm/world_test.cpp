@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "comm/mpi_world.hpp"
 #include "tests/comm/run_program.hpp"
 
@@ -53,6 +56,23 @@ TEST(World, TheLauncherTurnsTerminationIntoARequestToSave) {
     EXPECT_EQ(ended.times("the ranks will save and stop"), 1) << ended.output;
   }
   EXPECT_EQ(run_scenario("fail_together", 2, {.launcher = "launch/mpirun.sh"}).code, int(Exit::config));
+}
+
+TEST(World, TheLauncherStartsARankForEveryGpuOrMemoryNode) {
+  auto started = [](const std::string& what) {
+    return run_program(
+        {"launch/mpirun.sh", "--per", what, std::filesystem::read_symlink("/proc/self/exe").string()},
+        {{"VIADUCT_SCENARIO", "print_threads"}, {"CUDA_VISIBLE_DEVICES", "4,6"}, {"OMP_NUM_THREADS", ""}});
+  };
+  EXPECT_EQ(started("gpu").times("OpenMP threads, cores "), 2);
+  int nodes = 0;  // with cores
+  for (const auto& node : std::filesystem::directory_iterator("/sys/devices/system/node")) {
+    std::string cpus;
+    std::ifstream(node.path() / "cpulist") >> cpus;
+    nodes += !cpus.empty();
+  }
+  EXPECT_EQ(started("numa").times("OpenMP threads, cores "), nodes);
+  EXPECT_EQ(started("core").code, 2);
 }
 
 std::vector<std::pair<std::string, std::string>> no_launcher(const std::string& scenario) {

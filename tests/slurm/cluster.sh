@@ -13,8 +13,8 @@ free_port() {  # one of two neighbours that nobody listens on
   echo "$port"
 }
 
-# Two processors at least, so that two ranks fit on any host (config_overrides: whatever slurmd counts). linuxproc and none: what needs no cgroup. Passes of the
-# scheduler every second, and no delay before a job's first one.
+# Two processors at least, so that two ranks fit on any host (config_overrides: whatever slurmd counts). linuxproc and none:
+# what needs no cgroup. The scheduler looks every second, at once where a job comes in.
 write_slurm_conf() {
   local host memory port
   host=$(hostname -s)
