@@ -1,25 +1,28 @@
 # shellcheck shell=bash
-# A Slurm of one host in a folder: no systemd, no cgroups, no root, loopback only, ports and keys of its own; whatever Slurm the
+# A Slurm of two nodes on this host in a folder: no systemd, no cgroups, no root, loopback only, ports and keys of its own; whatever Slurm the
 # host may have is not touched. To be sourced by a script with `set -euo pipefail`.
 #   cluster_up FOLDER     leaves SLURM_CONF exported           cluster_down     ends jobs, daemons and what they started
 PATH=$PATH:/usr/sbin
 daemons=()  # of the cluster that is up
 
-free_port() {  # one of two neighbours that nobody listens on
-  local port
-  for ((port = 20000 + RANDOM % 10000; ; port += 2)); do
-    if ! { : >"/dev/tcp/127.0.0.1/$port" || : >"/dev/tcp/127.0.0.1/$((port + 1))"; } 2>/dev/null; then break; fi
+free_ports() {  # the first of three neighbours that nobody listens on
+  local port next
+  for ((port = 20000 + RANDOM % 10000; ; port += 3)); do
+    for next in 0 1 2; do
+      if { : >"/dev/tcp/127.0.0.1/$((port + next))"; } 2>/dev/null; then continue 2; fi
+    done
+    echo "$port"
+    return
   done
-  echo "$port"
 }
 
-# Two processors at least, so that two ranks fit on any host (config_overrides: whatever slurmd counts). linuxproc and none:
+# Two processors a node at least, so that two ranks fit on any host (config_overrides: whatever slurmd counts). linuxproc and none:
 # what needs no cgroup. The scheduler looks every second, at once where a job comes in.
 write_slurm_conf() {
   local host memory port
   host=$(hostname -s)
   memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
-  port=$(free_port)
+  port=$(free_ports)
   cat >"$cluster/slurm.conf" <<END
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -30,12 +33,11 @@ CredType=cred/munge
 AuthInfo=socket=$cluster/munge.socket
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmctldPort=$port
-SlurmdPort=$((port + 1))
 SlurmctldPidFile=$cluster/slurmctld.pid
-SlurmdPidFile=$cluster/slurmd.pid
+SlurmdPidFile=$cluster/slurmd-%n.pid
 StateSaveLocation=$cluster/state
-SlurmdSpoolDir=$cluster/spool
-TmpFS=$cluster/tmp
+SlurmdSpoolDir=$cluster/spool-%n
+TmpFS=$cluster/tmp-%n
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -49,8 +51,8 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=10
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(($(nproc) < 2 ? 2 : $(nproc))) RealMemory=$memory State=UNKNOWN
-PartitionName=test Nodes=$host Default=YES OverSubscribe=FORCE:4 MaxTime=INFINITE State=UP
+NodeName=n[1-2] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 1))-$((port + 2))] CPUs=$(($(nproc) < 2 ? 2 : $(nproc))) RealMemory=$((memory / 2)) State=UNKNOWN
+PartitionName=test Nodes=n[1-2] Default=YES OverSubscribe=FORCE:4 MaxTime=INFINITE State=UP
 END
   echo CgroupPlugin=cgroup/v1 >"$cluster/cgroup.conf"  # read by newer versions even where nothing uses cgroups
 }
@@ -67,7 +69,7 @@ cluster_up() {
     echo "the host name $(hostname -s) has no address: add '127.0.0.1 $(hostname -s)' to /etc/hosts" >&2
     return 1
   fi
-  mkdir -p "$cluster"/{state,spool,tmp}
+  mkdir -p "$cluster"/{state,spool-n1,spool-n2,tmp-n1,tmp-n2}
   write_slurm_conf
   export SLURM_CONF=$cluster/slurm.conf
   (umask 077 && head -c 1024 /dev/urandom >"$cluster/munge.key")
@@ -75,10 +77,11 @@ cluster_up() {
     --pid-file "$cluster/munged.pid" --seed-file "$cluster/munge.seed"
   within 10 test -S "$cluster/munge.socket"
   daemon slurmctld -D
-  daemon slurmd -D
-  within 20 node_is_idle
+  daemon slurmd -D -N n1
+  daemon slurmd -D -N n2
+  within 20 nodes_are_idle
 }
-node_is_idle() { [[ $(sinfo -h -o %T 2>/dev/null) == idle ]]; }
+nodes_are_idle() { [[ $(sinfo -h -o '%T %D' 2>/dev/null) == 'idle 2' ]]; }
 
 # within SECONDS COMMAND ...: until it succeeds.
 within() {

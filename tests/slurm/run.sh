@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make test-slurm`: training under a real Slurm, which it installs (Debian's packages), starts on this host and ends again.
-#   srun --mpi=pmix          two ranks train, and launches that go wrong are refused with the line that helps
+#   srun --mpi=pmix          two ranks train, on one node and on two, and launches that go wrong are refused with the line that helps
 #   launch/slurm.sbatch      the job is signalled twice, as by a time limit and as by pre-emption: each time it saves, is
 #                            requeued and resumes; the final weights are those of the run that was left alone, bit for bit
 #   tests/slurm/run.sh       PROGRAM=build/viaduct
@@ -30,6 +30,7 @@ export OMP_NUM_THREADS=1 OMPI_MCA_mpi_yield_when_idle=1 VIADUCT=$program
 passed=0
 ok() { passed=$((passed + 1)) && printf 'ok  %3d s  %s\n' "$SECONDS" "$*"; }
 no() { echo "FAILED  $*" >&2 && echo "$passed passed, 1 failed" && exit 1; }
+srun() { timeout -k 5 240 srun "$@"; }  # whatever hangs, the test ends
 says() { grep -qF -- "$2" "$work/$1.log" || no "$1 should say: $2"; }  # NAME TEXT
 
 # refused NAME TEXT COMMAND ...: it ends with a configuration error that says TEXT.
@@ -42,12 +43,13 @@ refused() {
 }
 
 cluster_up "$work/cluster" || no "Slurm does not start"
-ok "$(srun --version) with munge on $(hostname -s)"
+ok "$(srun --version) with munge: two nodes on $(hostname -s)"
 srun --mpi=list 2>&1 | grep -q pmix || no "this Slurm has no PMIx plugin: $(srun --mpi=list 2>&1 | tr '\n' ' ')"
 
 refused srun "srun --mpi=pmix -n 2 $program doctor launch" srun -n 2 "$program" doctor launch
 ok "srun without PMIx is refused with the line to use"
-refused mpiruns "srun started mpirun 2 times" srun -n 2 mpirun -np 1 "$program" doctor launch
+# As on a node that has the host's name; these have not, and mpirun would look for them by another srun.
+OMPI_MCA_ras=^slurm OMPI_MCA_plm=isolated refused mpiruns "srun started mpirun 2 times" srun -n 2 mpirun -np 1 "$program" doctor launch
 ok "srun of several mpiruns is refused with the line to use"
 srun --mpi=pmix -n 2 "$program" doctor launch >"$work/doctor.log" 2>&1 || true  # a host of one core has a problem to tell
 for text in 'rank 1 of 2, 1 of 2 on ' 'srun (slurmstepd), which said so by PMIX_RANK = 1'; do says doctor "$text"; done
@@ -62,6 +64,14 @@ srun --mpi=pmix -n 2 "$program" train "${train[@]}" --run.output "$work/whole" >
 says whole "2 ranks on $(hostname -s)"
 grep -q '"outcome": "completed"' "$work/whole/verdict.json" || no "the verdict of srun's training is not: completed"
 ok "srun --mpi=pmix trained on two ranks"
+
+# Nodes that are one host have one name, and the ranks of different nodes nothing but the loopback.
+# shellcheck disable=SC2016 # for the shell of the task
+OMPI_MCA_btl_tcp_if_include=lo srun --mpi=pmix --nodes=2 --ntasks-per-node=1 bash -c 'VIADUCT_HOST=$SLURMD_NODENAME exec "$@"' - \
+  "$program" train "${train[@]}" --run.output "$work/nodes" >"$work/nodes.log" 2>&1 || no "training on two nodes"
+says nodes "2 ranks on 2 hosts: 1 rank on n1, n2: "
+cmp "$work/whole/model/model.safetensors" "$work/nodes/model/model.safetensors" || no "on two nodes the weights differ"
+ok "two nodes trained to the same weights"
 
 job=$(sbatch --parsable --ntasks-per-node=2 --cpus-per-task=1 --time=10 --output="$work/job.log" launch/slurm.sbatch \
   "${train[@]}" --run.output "$work/stopped")
