@@ -1,6 +1,7 @@
 # make            build/viaduct           make demo      train on generated scenes, two ranks (DATA=folder: on your photographs)
 # make test       the whole suite         make bench     measure this machine
 # make test-long  every fault in every phase, minutes
+# make test-slurm training under a real Slurm of this host, which it installs, starts and ends: the only test with daemons
 # make sanitize   the suite under ASan + UBSan, the loader and kernels under ThreadSanitizer
 # DEVICE=cuda     test and sanitize run on the GPU of this machine
 # make format     clang-format            make deps      look for packages again     make clean
@@ -18,7 +19,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all tests test test-long demo bench bundle sanitize format deps clean FORCE
+.PHONY: all tests test test-long test-slurm demo bench bundle sanitize format deps clean FORCE
 all: $(BUILD)/viaduct
 
 # Packages: found (and installed) once, before anything is compiled, and again when the environment changes. make reads
@@ -151,6 +152,9 @@ endif
 # What takes minutes: every fault in every phase.
 test-long: tests
 	$(Q)BUILD=$(BUILD) FILTER='*Long.*' launch/run-tests app
+
+test-slurm: $(BUILD)/viaduct
+	$(Q)CXX="$(CXX)" PROGRAM=$(BUILD)/viaduct tests/slurm/run.sh
 
 demo: $(BUILD)/viaduct
 	$(Q)BUILD=$(BUILD) DATA="$(DATA)" launch/demo

@@ -1,6 +1,5 @@
-#include <cstdlib>
-
 #include "app/doctor_gpu.hpp"
+#include "app/doctor_launch.hpp"
 #include "app/host_info.hpp"
 #include "app/setup.hpp"
 #include "core/base/log.hpp"
@@ -8,29 +7,6 @@
 
 namespace viaduct::app {
 namespace {
-
-// Where the launcher said how many ranks there are; a launcher that was not understood leaves many worlds of one rank.
-void check_launch(const World& world, Findings& found) {
-  found.fact("launch", "rank {} of {}, {} of {} on {}", world.rank, world.size, world.local_rank, world.local_size,
-             world.host);
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    const char* value = std::getenv(name);
-    if (value && std::atoi(value) != world.size)
-      found.problem("{} = {}, but MPI sees {} ranks: launcher and MPI library do not belong together", name, value,
-                    world.size);
-  }
-}
-
-void check_threads(const ThreadShare& threads, const World& world, Findings& found) {
-  found.fact("threads", "{}", threads.line);
-  const char* policy = std::getenv("OMP_WAIT_POLICY");
-  found.fact("waiting", "OMP_WAIT_POLICY = {}", policy ? policy : "unset");
-  if (policy && std::string(policy) == "active" && world.local_size > 1)
-    found.problem("OMP_WAIT_POLICY = active makes ranks that share cores spin against each other; unset it");
-  if (threads.cpus.size() < size_t(threads.threads))
-    found.problem("{} threads on {} processors: fewer ranks a host, or a smaller OMP_NUM_THREADS", threads.threads,
-                  threads.cpus.size());
-}
 
 void check_memory(const World& world, Findings& found) {
   auto free = available_memory();
@@ -63,17 +39,17 @@ void check_rates(const Invocation& call, Findings& found) {
   found.fact("all-reduce", "25 MB in {:.1f} ms ({})", 1e3 * best, call.comm.name(Device::cpu()));
 }
 
-Exit run(const Invocation& call) {
-  Findings found;
-  check_launch(call.world, found);
+void check_host(const Invocation& call, Findings& found) {
   found.fact("processor", "{}: {}", cpu_model(), cpu_features());
-  check_threads(settle(call), call.world, found);
   check_memory(call.world, found);
   check_rates(call, found);
   const GpuFacts gpus = gpu_facts(call.world, call.config);
   judge_gpus(gpus, found);
   measure_gpu(gpus, found);
+}
 
+// On every rank the problems of all.
+Exit say(const Findings& found, const Invocation& call) {
   int problems = 0;
   for (const std::string& count : call.comm.all_gather_text(std::to_string(found.problems)))
     problems += std::stoi(count);
@@ -85,17 +61,30 @@ Exit run(const Invocation& call) {
   return problems ? Exit::config : Exit::ok;
 }
 
+Exit run(const Invocation& call) {
+  const bool all = call.subjects.empty();
+  if (!all && call.subjects[0] != "launch")
+    fail_config(fmt::format("viaduct doctor does not know '{}'; expected launch, or nothing", call.subjects[0]));
+  Findings found;
+  judge_launch(call.world, place_ranks(call), launch_line(), found);
+  if (all) check_host(call, found);
+  return say(found, call);
+}
+
 }  // namespace
 
-const Command doctor_command = {"doctor",
-                                "",
-                                "is this host, and this launch, set up right?",
-                                "Run it as the training is run: mpirun -np N viaduct doctor. Says for every rank what "
-                                "it found and measured (products and\n"
-                                "copies with all ranks at work), and what is wrong; exit code 2 where something is.",
-                                {"device"},
-                                0,
-                                false,
-                                run};
+const Command doctor_command = {
+    "doctor",
+    "[launch]",
+    "is this host, and this launch, set up right?",
+    "Run it as the training is run: mpirun -np N viaduct doctor, srun --mpi=pmix -n N viaduct "
+    "doctor launch. Says for every\n"
+    "rank what it found and measured (products and copies with all ranks at work; with "
+    "launch only where the ranks are, in a\n"
+    "moment), and what is wrong, with the line to use instead; exit code 2 where something is.",
+    {"device"},
+    1,
+    false,
+    run};
 
 }  // namespace viaduct::app

@@ -29,8 +29,7 @@ GpuFacts gpu_facts(const World& world, const Config& config) {
   GpuFacts facts{.built_with_cuda = built_with_cuda(),
                  .driver_files = std::filesystem::exists("/proc/driver/nvidia/version"),
                  .kind = config.device.kind,
-                 .local_rank = world.local_rank,
-                 .local_size = world.local_size};
+                 .local_rank = world.local_rank};
   try {
     const int count = gpu_count(&facts.why);
     for (int i = 0; i < count; ++i) facts.gpus.push_back(gpu(i));
@@ -51,10 +50,6 @@ void judge_gpus(const GpuFacts& f, Findings& found) {
   }
   found.fact("cuda", "the driver serves CUDA {}, this program was built with {}", f.gpus[0].driver, f.gpus[0].runtime);
   for (const Gpu& g : f.gpus) judge(g, is_wanted(f), found);
-  const int count = int(f.gpus.size());
-  if (is_wanted(f) && f.local_size > count)
-    found.problem("{} ranks of this host share {} GPU{}: start at most {} rank{} a host, or set device.kind = cpu",
-                  f.local_size, count, count == 1 ? "" : "s", count, count == 1 ? "" : "s");
 }
 
 void measure_gpu(const GpuFacts& f, Findings& found) {

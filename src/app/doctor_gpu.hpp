@@ -16,7 +16,7 @@ struct GpuFacts {
   std::string kind = "auto";  // device.kind
   std::string why;            // none can be used, as gpu_count says it
   std::vector<Gpu> gpus;      // that are visible to this process
-  int local_rank = 0, local_size = 1;
+  int local_rank = 0;
 };
 GpuFacts gpu_facts(const World&, const Config&);
 

@@ -6,9 +6,9 @@
 #endif
 
 #include <cstdlib>
-#include <fstream>
 #include <new>
 
+#include "comm/launch.hpp"
 #include "comm/mpi_check.hpp"
 #include "comm/mpi_comm.hpp"
 #include "comm/nccl_comm.hpp"
@@ -21,10 +21,11 @@ namespace {
 constexpr double kAgreementSeconds = 0.5;  // how long a failing rank waits for the others to fail too
 MPI_Comm failing = MPI_COMM_NULL;          // all ranks, for the last words only
 
-int number_in(const char* variable, int otherwise) {
-  const char* text = std::getenv(variable);
-  return text && *text ? std::atoi(text) : otherwise;
-}
+#ifdef OPEN_MPI
+constexpr bool kSpeaksPmi = false;  // as distributions build it
+#else
+constexpr bool kSpeaksPmi = true;
+#endif
 
 bool started_by_launcher() {
   for (const char* name : {"PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE"})
@@ -38,28 +39,20 @@ bool mpi_is_running() {
   return started && !ended;
 }
 
-std::string command_line() {
-  std::ifstream file("/proc/self/cmdline");
-  std::string text, word;
-  while (std::getline(file, word, '\0')) text += (text.empty() ? "" : " ") + word;
-  return text;
-}
-
+// VIADUCT_HOST: where hosts call themselves alike, as containers may.
 std::string host_name() {
+  if (const char* given = std::getenv("VIADUCT_HOST"); given && *given) return given;
   char name[256] = "";
   ::gethostname(name, sizeof name - 1);
   return name;
 }
 
-// Tasks of srun that MPI cannot connect would each train alone, on the same output folder.
-void refuse_srun_without_pmix() {
-  const int tasks = number_in("SLURM_STEP_NUM_TASKS", 1);
-  if (tasks <= 1 || std::getenv("PMIX_RANK") || std::getenv("OMPI_COMM_WORLD_SIZE")) return;
-  log::set_identity({number_in("SLURM_PROCID", 0), tasks, host_name()});
-  fail_config(
-      fmt::format("srun started {} tasks without PMIx, so that MPI sees {} worlds of one rank. Start them so:\n"
-                  "  srun --mpi=pmix -n {} {}",
-                  tasks, tasks, tasks, command_line()));
+std::string library_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  mpi_check(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
+  const std::string all(text, size_t(length));
+  return all.substr(0, all.find_first_of(",\n"));
 }
 
 struct Failure {
@@ -104,8 +97,8 @@ int end_with(Exit code, const std::string& message) {
 }  // namespace
 
 World start_world() {
-  refuse_srun_without_pmix();
   World world{.host = host_name()};
+  refuse_separate_tasks(world.host, kSpeaksPmi);
   if (!started_by_launcher()) {
     log::set_identity({0, 1, world.host});
     return world;
@@ -120,6 +113,7 @@ World start_world() {
   mpi_check(MPI_Comm_rank(MPI_COMM_WORLD, &world.rank), "MPI_Comm_rank");
   mpi_check(MPI_Comm_size(MPI_COMM_WORLD, &world.size), "MPI_Comm_size");
   log::set_identity({world.rank, world.size, world.host});
+  refuse_foreign_launcher(world.size, library_version());
   if (provided != MPI_THREAD_MULTIPLE)
     fail_config(
         fmt::format("this MPI library gives threads level {} where MPI_THREAD_MULTIPLE ({}) is needed by the "

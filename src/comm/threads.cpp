@@ -55,17 +55,18 @@ bool is_set(const char* variable) {
   return value && *value;
 }
 
-bool user_chose_binding() {
+// The variable that says so; empty: nobody did, or nothing but mpirun's default.
+std::string chosen_binding() {
   for (const char* name : {"OMPI_MCA_hwloc_base_binding_policy", "OMPI_MCA_rmaps_base_mapping_policy",
                            "SLURM_CPU_BIND_TYPE", "OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"})
-    if (is_set(name)) return true;
-  return false;
+    if (is_set(name)) return name;
+  return {};
 }
 
 // What this rank may use before it is divided: its own affinity, or its launcher's where mpirun bound the rank by
 // default.
 std::vector<int> allowed_cpus() {
-  if (is_set("OMPI_COMM_WORLD_LOCAL_RANK") && !user_chose_binding()) {
+  if (is_set("OMPI_COMM_WORLD_LOCAL_RANK") && chosen_binding().empty()) {
     std::ifstream status(fmt::format("/proc/{}/status", ::getppid()));
     for (std::string line; std::getline(status, line);)
       if (constexpr std::string_view key = "Cpus_allowed_list:"; line.starts_with(key)) {
@@ -77,24 +78,30 @@ std::vector<int> allowed_cpus() {
   return own_cpus();
 }
 
-// In hwloc's order, in which neighbours share a core, then a cache, then a memory node.
-std::vector<Cpu> with_cores(const std::vector<int>& cpus) {
+struct Topology {
+  std::vector<Cpu> pool;  // in hwloc's order, in which neighbours share a core, then a cache, then a memory node
+  int cores = 0;          // of the host, as far as this process's cgroup goes
+};
+
+Topology with_cores(const std::vector<int>& cpus) {
   hwloc_topology_t topology;
   expect(hwloc_topology_init(&topology) == 0, "hwloc starts");
-  std::vector<Cpu> pool;
-  if (hwloc_topology_load(topology) == 0)
+  auto [pool, cores] = Topology{};
+  if (hwloc_topology_load(topology) == 0) {
+    cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);
     for (int i = 0, n = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PU); i < n; ++i) {
       hwloc_obj_t pu = hwloc_get_obj_by_type(topology, HWLOC_OBJ_PU, unsigned(i));
       hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_CORE, pu);
       if (std::find(cpus.begin(), cpus.end(), int(pu->os_index)) != cpus.end())
         pool.push_back({int(pu->os_index), core ? int(core->logical_index) : i});
     }
+  }
   hwloc_topology_destroy(topology);
   if (pool.size() != cpus.size()) {  // a container may hide the topology
     pool.clear();
     for (int cpu : cpus) pool.push_back({cpu, cpu});
   }
-  return pool;
+  return {pool, std::max(cores, int(cores_of(pool).size()))};
 }
 
 // CPUs' worth of time that the cgroup grants; 0: no limit. Version 2 has "max 100000" or "150000 100000" in cpu.max,
@@ -123,30 +130,17 @@ double cgroup_quota() {
   return smallest;
 }
 
-std::string describe(const World& world, const std::vector<std::string>& shares, const std::vector<int>& threads) {
-  auto [least, most] = std::minmax_element(threads.begin(), threads.end());
-  std::string count = *least == *most ? fmt::format("{}", *least) : fmt::format("{} to {}", *least, *most);
-  std::string cores;
-  for (size_t i = 0; i < shares.size(); ++i) {
-    if (shares.size() > 8 && i == 3)
-      cores += " / ...", i = shares.size() - 2;
-    else
-      cores += (i ? " / " : "") + shares[i];
-  }
-  if (std::set<std::string>(shares.begin(), shares.end()).size() == 1 && shares.size() > 1)
-    cores = shares[0] + " shared";
-  std::string ranks = fmt::format("{} rank{}", world.size, world.size == 1 ? "" : "s");
-  if (world.size != world.local_size) ranks += fmt::format(", {}", world.local_size);
-  return fmt::format("{} on {}: {} thread{}{}, cores {}", ranks, world.host, count, *most == 1 ? "" : "s",
-                     world.local_size == 1 ? "" : " each", cores);
-}
-
 }  // namespace
 
-std::vector<Cpu> share_of(const std::vector<Cpu>& pool, int index, int ranks) {
+std::vector<int> cores_of(const std::vector<Cpu>& cpus) {
   std::vector<int> cores;
-  for (const Cpu& cpu : pool)
+  for (const Cpu& cpu : cpus)
     if (std::find(cores.begin(), cores.end(), cpu.core) == cores.end()) cores.push_back(cpu.core);
+  return cores;
+}
+
+std::vector<Cpu> share_of(const std::vector<Cpu>& pool, int index, int ranks) {
+  const std::vector<int> cores = cores_of(pool);
   if (int(cores.size()) < ranks) return pool;
   Range part = split_evenly(int64_t(cores.size()), index, ranks);
   std::vector<Cpu> share;
@@ -158,10 +152,7 @@ std::vector<Cpu> share_of(const std::vector<Cpu>& pool, int index, int ranks) {
 }
 
 int threads_for(const std::vector<Cpu>& share, const std::vector<Cpu>& pool, int ranks, double quota_cpus) {
-  std::set<int> cores, all;
-  for (const Cpu& cpu : share) cores.insert(cpu.core);
-  for (const Cpu& cpu : pool) all.insert(cpu.core);
-  int threads = int(all.size()) < ranks ? 1 : int(cores.size());
+  int threads = int(cores_of(pool).size()) < ranks ? 1 : int(cores_of(share).size());
   if (quota_cpus > 0) threads = std::min(threads, int(std::ceil(quota_cpus / ranks)));
   return std::max(1, threads);
 }
@@ -199,26 +190,27 @@ ThreadShare settle_threads(const World& world, Communicator& comm) {
   const int ranks = int(std::count(pools.begin(), pools.end(), mine));
   const int index = int(std::count(pools.begin(), pools.begin() + world.rank, mine));
 
-  const std::vector<Cpu> pool = with_cores(cpus);
+  const auto [pool, host_cores] = with_cores(cpus);
   const std::vector<Cpu> share = share_of(pool, index, ranks);
-  ThreadShare settled;
-  const bool bind = !user_chose_binding();
-  for (const Cpu& cpu : bind ? share : pool) settled.cpus.push_back(cpu.id);
+  ThreadShare settled{.bound_by = chosen_binding()};
+  const bool bind = settled.bound_by.empty();
+  const std::vector<Cpu>& used = bind ? share : pool;
+  for (const Cpu& cpu : used) settled.cpus.push_back(cpu.id);
   if (bind && !bind_process(settled.cpus))
     log::warn("could not bind to cores {}: {}", format_cpu_list(settled.cpus), std::strerror(errno));
-  settled.threads = is_set("OMP_NUM_THREADS") ? omp_get_max_threads() : threads_for(share, pool, ranks, cgroup_quota());
+  const double quota = cgroup_quota();
+  settled.threads = is_set("OMP_NUM_THREADS") ? omp_get_max_threads() : threads_for(share, pool, ranks, quota);
   omp_set_num_threads(settled.threads);
 
-  std::vector<std::string> local_shares;
-  std::vector<int> local_threads;
+  const int granted = quota > 0 ? std::min(host_cores, int(std::ceil(quota))) : host_cores;
   for (const std::string& text :
-       comm.all_gather_text(fmt::format("{} {} {}", world.host, settled.threads, format_cpu_list(settled.cpus)))) {
-    std::string host, list;
-    int threads = 0;
-    std::istringstream(text) >> host >> threads >> list;
-    if (host == world.host) local_shares.push_back(list), local_threads.push_back(threads);
+       comm.all_gather_text(fmt::format("{} {} {} {} {}", world.host, settled.threads, granted,
+                                        format_cpu_list(settled.cpus), format_cpu_list(cores_of(used))))) {
+    RankPlace& place = settled.ranks.emplace_back();
+    std::string cores;
+    std::istringstream(text) >> place.host >> place.threads >> place.host_cores >> place.cpus >> cores;
+    place.cores = parse_cpu_list(cores);
   }
-  settled.line = describe(world, local_shares, local_threads);
   return settled;
 }
 

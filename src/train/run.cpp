@@ -359,13 +359,15 @@ Exit run_training(const Config& config, Communicator& world, const Accepted& acc
         {.code = code, .message = message, .phase = name_of(record.clock.phase()), .step = record.step, .rank = rank});
     record.ended = true;
   };
-  auto trouble = [&] { return comm.trouble(); };
-  Watchdog watchdog(ranks, config.parallel.timeout_seconds, trouble, [&](const Verdict& verdict) {
-    const bool first = write_verdict(config.run.output, verdict);
-    record.ended = true;
-    if (!first) std::this_thread::sleep_for(kOthersSpeak);
-    end_all_ranks(verdict.code, verdict.message);
-  });
+  Watchdog watchdog(
+      ranks, config.parallel.timeout_seconds,
+      [&](const Verdict& verdict) {
+        const bool first = write_verdict(config.run.output, verdict);
+        record.ended = true;
+        if (!first) std::this_thread::sleep_for(kOthersSpeak);
+        end_all_ranks(verdict.code, verdict.message);
+      },
+      make_mpi_beats(world), [&] { return comm.trouble(); });
   std::optional<Run> run;
   try {
     agree_on("what they run", described_run(config), comm);

@@ -43,7 +43,7 @@ bool write_verdict(const std::string& run_folder, const Verdict& verdict) noexce
   nlohmann::ordered_json object = {{"outcome", outcome_of(verdict.code)},
                                    {"exit_code", int(verdict.code)},
                                    {"rank", verdict.rank < 0 ? self.rank : verdict.rank},
-                                   {"host", self.host},
+                                   {"host", verdict.host.empty() ? self.host : verdict.host},
                                    {"phase", verdict.phase},
                                    {"step", verdict.step},
                                    {"message", verdict.message}};

@@ -16,7 +16,8 @@ struct Verdict {
   std::string message;
   std::string phase = "start";  // name_of(Phase)
   int64_t step = 0;             // optimizer steps done
-  int rank = -1;                // whose end it is, on this host; -1: this rank's
+  int rank = -1;                // whose end it is; -1: this rank's
+  std::string host;             // of that rank; empty: this one
 };
 // False when there is a verdict already. Never throws: it is written while things go wrong.
 bool write_verdict(const std::string& run_folder, const Verdict&) noexcept;

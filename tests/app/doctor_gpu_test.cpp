@@ -64,18 +64,6 @@ TEST(DoctorGpu, AnOldOneIsAProblemUnlessTheCpuComputes) {
   EXPECT_EQ(found.problems, 1) << found.text;
 }
 
-TEST(DoctorGpu, RanksThatShareAGpuAreAProblem) {
-  GpuFacts facts = with({hopper()});
-  facts.local_size = 2;
-  Findings found = judged(facts);
-  EXPECT_EQ(found.problems, 1);
-  EXPECT_TRUE(says(found, "2 ranks of this host share 1 GPU: start at most 1 rank a host")) << found.text;
-  facts.gpus.push_back(hopper());
-  EXPECT_EQ(judged(facts).problems, 0);
-  facts.gpus.pop_back(), facts.kind = "cpu";
-  EXPECT_EQ(judged(facts).problems, 0);
-}
-
 TEST(DoctorGpu, TheSideOfTheProductFitsTheMemory) {
   EXPECT_EQ(side_that_fits(int64_t(80) << 30), 8192);
   EXPECT_EQ(side_that_fits(int64_t(2) << 30), 4096);  // 32 bytes an element in three quarters of it

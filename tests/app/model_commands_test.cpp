@@ -189,6 +189,31 @@ TEST_F(ModelCommands, DoctorSpeaksForEveryRank) {
     EXPECT_NE(result.out.find(part), std::string::npos) << part;
 }
 
+TEST_F(ModelCommands, DoctorOfTheLaunchSaysWhereTheRanksAre) {
+  Result good = viaduct("doctor launch");
+  EXPECT_EQ(good.code, 0) << good.out << good.err;
+  for (const char* part : {"rank 0 of 1", "launcher", "none: one rank", "cores ", "no problems found"})
+    EXPECT_NE(good.out.find(part), std::string::npos) << part << good.out;
+  EXPECT_EQ(good.out.find("GFLOP/s"), std::string::npos) << "that takes a while";
+  EXPECT_EQ(viaduct("doctor lunch").code, 2);
+}
+
+// Two ranks on one core: said by doctor, and in a line of every command that runs a model.
+TEST_F(ModelCommands, RanksThatShareACoreAreNoticed) {
+  const std::string bound =
+      "core=$(taskset -cp $$ | sed 's/.*: \\([0-9]*\\).*/\\1/')\nexec taskset -c $core $mpirun 2 \"$viaduct\" ";
+  Result doctor = shell(bound + "doctor launch");
+  EXPECT_EQ(doctor.code, 2) << doctor.out << doctor.err;
+  EXPECT_NE(doctor.out.find("PROBLEM        2 ranks on "), std::string::npos) << doctor.out;
+  EXPECT_NE(doctor.out.find("\n  mpirun -np "), std::string::npos) << doctor.out;
+  EXPECT_NE(doctor.out.find("1 problems"), std::string::npos) << doctor.out;
+  Result eval = shell(bound + "eval " + run() + " --data.eval " + scenes() + "/eval");
+  EXPECT_EQ(eval.code, 0) << eval.err;
+  EXPECT_NE(eval.err.find("warning: 2 ranks on "), std::string::npos) << eval.err;
+  EXPECT_NE(eval.err.find("eval " + run() + " --data.eval "), std::string::npos) << "the line to use instead\n"
+                                                                                 << eval.err;
+}
+
 TEST_F(ModelCommands, ReportIsALineARun) {
   Result result = viaduct("report " + run());
   ASSERT_EQ(result.code, 0) << result.err;

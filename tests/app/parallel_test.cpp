@@ -91,7 +91,7 @@ class FaultRuns : public Parallel {
                          const std::string& more = "") {
     const std::string run = folder(kind + phase + std::to_string(n));
     Result result =
-        ranks(n, "train " + tiny() + " --run.output " + run + " --fault.kind " + kind + " --fault.phase " + phase +
+        start(n, "train " + tiny() + " --run.output " + run + " --fault.kind " + kind + " --fault.phase " + phase +
                      " --fault.rank 1 --fault.step 3 --train.eval_every 4 --run.checkpoint_every 4" +
                      " --parallel.timeout_seconds 1 " + more);
     EXPECT_TRUE(code == kKilled ? result.code != 0 : result.code == code)
@@ -101,6 +101,7 @@ class FaultRuns : public Parallel {
     EXPECT_NE(text, "") << kind << " " << phase << " left no verdict: " << result.err;
     return text.empty() ? nlohmann::json() : nlohmann::json::parse(text);
   }
+  virtual Result start(int n, const std::string& arguments) { return ranks(n, arguments); }
   void expect_verdict(const nlohmann::json& found, const std::string& outcome, const std::string& phase) {
     EXPECT_EQ(found["outcome"], outcome) << found;
     EXPECT_EQ(found["rank"], 1) << found;
@@ -126,6 +127,44 @@ TEST_F(FaultRuns, AStoppedRankIsNamedAndNotTheOneThatWaits) {
 
 TEST_F(FaultRuns, AHangingRankIsNamedAndNotTheOneThatWaits) {
   expect_verdict(verdict(2, "hang", "step", 5), "stalled", "forward");
+}
+
+// Every rank on a host of its own, as far as it is told.
+class HostRuns : public FaultRuns {
+ protected:
+  Result start(int n, const std::string& arguments) override {
+    return shell("exec $mpirun " + std::to_string(n) +
+                 " bash -c 'VIADUCT_HOST=host$OMPI_COMM_WORLD_RANK exec \"$0\" \"$@\"' \"$viaduct\" " + arguments);
+  }
+};
+
+TEST_F(HostRuns, AHostThatFallsSilentIsNamed) {
+  auto found = verdict(3, "stop", "step", 5);
+  EXPECT_EQ(found["outcome"], "stalled") << found;  // its phase and step are those of its last words
+  EXPECT_EQ(found["rank"], 1) << found;
+  EXPECT_EQ(found["host"], "host1") << found;
+  EXPECT_NE(std::string(found["message"]).find("nothing was heard of host host1 (ranks 1 to 1)"), std::string::npos)
+      << found;
+  found = verdict(2, "stop", "eval", 5, "--fault.rank 0");  // the one that judges otherwise
+  EXPECT_EQ(found["rank"], 0) << found;
+  EXPECT_EQ(found["host"], "host0") << found;
+}
+
+TEST_F(HostRuns, ARankThatHangsOnAnotherHostIsNamed) {
+  auto found = verdict(3, "hang", "step", 5);
+  expect_verdict(found, "stalled", "forward");
+  EXPECT_EQ(found["host"], "host1") << found;
+  EXPECT_NE(std::string(found["message"]).find("rank 1 has not come to where the others wait"), std::string::npos)
+      << found;
+  found = verdict(2, "hang", "save", 5, "--fault.rank 0");  // a checkpoint may take ten times as long
+  EXPECT_EQ(found["rank"], 0) << found;
+  EXPECT_EQ(found["phase"], "checkpoint") << found;
+}
+
+TEST_F(HostRuns, AHealthyRunIsLeftAlone) {
+  Result result = start(3, "train " + tiny() + " --run.output " + folder("well") + " --parallel.timeout_seconds 1");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.err.find("3 ranks on 3 hosts: 1 rank on host0, host1, host2: "), std::string::npos) << result.err;
 }
 
 TEST_F(FaultRuns, AThrowingRankSaysSoItself) {

@@ -94,7 +94,7 @@ int signal_the_launcher(const World& world, Communicator& comm) {
 
 int print_threads(const World& world, Communicator& comm) {
   ThreadShare share = settle_threads(world, comm);
-  log::info("{}", share.line);
+  log::info("{}", describe(share.ranks));
   comm.barrier();
   log::warn("{} OpenMP threads, cores {}", omp_get_max_threads(), format_cpu_list(share.cpus));
   return 0;

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "comm/mpi_world.hpp"
 #include "tests/comm/run_program.hpp"
 
@@ -55,6 +58,23 @@ TEST(World, TheLauncherTurnsTerminationIntoARequestToSave) {
   EXPECT_EQ(run_scenario("fail_together", 2, {.launcher = "launch/mpirun.sh"}).code, int(Exit::config));
 }
 
+TEST(World, TheLauncherStartsARankForEveryGpuOrMemoryNode) {
+  auto started = [](const std::string& what) {
+    return run_program(
+        {"launch/mpirun.sh", "--per", what, std::filesystem::read_symlink("/proc/self/exe").string()},
+        {{"VIADUCT_SCENARIO", "print_threads"}, {"CUDA_VISIBLE_DEVICES", "4,6"}, {"OMP_NUM_THREADS", ""}});
+  };
+  EXPECT_EQ(started("gpu").times("OpenMP threads, cores "), 2);
+  int nodes = 0;  // with cores
+  for (const auto& node : std::filesystem::directory_iterator("/sys/devices/system/node")) {
+    std::string cpus;
+    std::ifstream(node.path() / "cpulist") >> cpus;
+    nodes += !cpus.empty();
+  }
+  EXPECT_EQ(started("numa").times("OpenMP threads, cores "), nodes);
+  EXPECT_EQ(started("core").code, 2);
+}
+
 std::vector<std::pair<std::string, std::string>> no_launcher(const std::string& scenario) {
   return {{"VIADUCT_SCENARIO", scenario},
           {"PMIX_RANK", ""},
@@ -81,6 +101,25 @@ TEST(World, SrunWithoutPmixIsRefusedWithTheLineThatHelps) {
     EXPECT_EQ(ended.code, int(Exit::config)) << ended.output;
     EXPECT_EQ(ended.times("srun --mpi=pmix -n 4 "), task == 0 ? 1 : 0) << ended.output;
   }
+}
+
+TEST(World, SrunOfMpirunsIsRefusedWithTheLineThatHelps) {
+  ::setenv("SLURM_STEP_NUM_TASKS", "4", 1);
+  Ended ended = run_scenario("say_size", 1);
+  ::unsetenv("SLURM_STEP_NUM_TASKS");
+  EXPECT_EQ(ended.code, int(Exit::config)) << ended.output;
+  EXPECT_EQ(ended.times("srun started mpirun 4 times"), 1) << ended.output;
+  EXPECT_EQ(ended.times("\n  srun --mpi=pmix -n 4 rank_program\n"), 1) << ended.output;
+}
+
+TEST(World, ALauncherOfAnotherMpiIsRefused) {
+  ::setenv("PMI_SIZE", "3", 1);  // as MPICH's launchers say it
+  Ended ended = run_scenario("say_size", 1);
+  EXPECT_EQ(ended.code, int(Exit::config)) << ended.output;
+  EXPECT_EQ(ended.times("PMI_SIZE = 3, but MPI sees worlds of one rank"), 1) << ended.output;
+  EXPECT_EQ(ended.times("/mpirun -np 3 rank_program\n"), 1) << ended.output;
+  EXPECT_EQ(run_scenario("say_size", 2).code, 0) << "several ranks have met: what else the environment says is old";
+  ::unsetenv("PMI_SIZE");
 }
 
 TEST(Process, StartsAgainWithAPassiveWaitPolicyUnlessTheUserChose) {

@@ -96,17 +96,22 @@ TEST(Agreement, KnowsTheProgramItsLibrariesAndWhatItWasTold) {
   EXPECT_FALSE(has("/here")) << "a path may differ between hosts";
 }
 
-// Ranks as threads, each with its record; none of them is ever gone.
-std::string stall(int ranks, double seconds, const std::function<void(Communicator&, HostRanks&)>& body) {
+// Ranks as threads, each with its record; none of them is ever gone. Rank `watched` has a watchdog.
+std::string stall(int ranks, double seconds, const std::function<void(Communicator&, HostRanks&)>& body,
+                  std::unique_ptr<HostBeats> beats = nullptr, int watched = 0) {
   std::promise<std::string> said;
   run_ranks(ranks, [&](Communicator& comm) {
     HostRanks host(comm);
     expect(host.complete() || ranks == 1, "threads see each other");
     std::optional<Watchdog> watchdog;
-    if (comm.rank() == 0)
-      watchdog.emplace(host, seconds, [&](const Verdict& verdict) {
-        said.set_value(fmt::format("{} {} {}: {}", verdict.rank, verdict.phase, verdict.step, verdict.message));
-      });
+    if (comm.rank() == watched)
+      watchdog.emplace(
+          host, seconds,
+          [&](const Verdict& verdict) {
+            said.set_value(fmt::format("{} {} {}{}: {}", verdict.rank, verdict.phase, verdict.step,
+                                       verdict.host.empty() ? "" : " on " + verdict.host, verdict.message));
+          },
+          std::move(beats));
     body(comm, host);
   });
   auto future = said.get_future();
@@ -139,6 +144,64 @@ TEST(Watchdog, ARankThatWaitsForABatchIsItsOwnStall) {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
   });
   EXPECT_EQ(said.find("0 data 0: stalled: for 0.05 seconds (parallel.timeout_seconds) no batch"), 0u) << said;
+}
+
+// Another host, of which is heard what the test says.
+class InventedHost : public HostBeats {
+ public:
+  InventedHost(Beat beat, bool speaks) : speaks_(speaks) {
+    others_.push_back({.name = "b", .first_rank = 2, .last_rank = 3, .beat = beat});
+  }
+  void exchange(const Beat&) override {
+    if (speaks_) others_[0].heard = std::chrono::steady_clock::now();
+  }
+
+ private:
+  bool speaks_;
+};
+std::unique_ptr<HostBeats> host_b(Beat beat, bool speaks = true) {
+  return std::make_unique<InventedHost>(beat, speaks);
+}
+
+// Waits in its fourth collective, as all ranks of this host.
+void wait_for_others(Communicator&, HostRanks& host) {
+  host.mine().clock.enter(Phase::comm);
+  host.mine().arrivals = 4, host.mine().waiting = 1;
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+}
+
+TEST(Watchdog, NamesAHostOfWhichNothingIsHeard) {
+  const std::string said = stall(2, 0.05, wait_for_others, host_b({.rank = 3, .step = 7, .arrivals = 4}, false));
+  EXPECT_EQ(said.find("2 start 7 on b: stalled: nothing was heard of host b (ranks 2 to 3) for 0.05 seconds"), 0u)
+      << said;
+}
+
+TEST(Watchdog, RankZeroNamesARankOfAnotherHost) {
+  const Beat behind{.rank = 3, .phase = Phase::forward, .step = 7, .arrivals = 3, .still = 9};
+  const std::string said = stall(2, 0.05, wait_for_others, host_b(behind));
+  EXPECT_EQ(said.find("3 forward 7 on b: stalled: for 0.05 seconds (parallel.timeout_seconds) rank 3 has not come"), 0u)
+      << said;
+  EXPECT_EQ(stall(2, 0.05, wait_for_others, host_b(behind), 1), "") << "the others leave it to rank 0";
+  Beat moving = behind;
+  moving.still = 0;
+  EXPECT_EQ(stall(2, 0.05, wait_for_others, host_b(moving)), "");
+  Beat same = behind;
+  same.arrivals = 4;
+  EXPECT_NE(stall(2, 0.05, wait_for_others, host_b(same)).find("no rank is behind it: look at the network"),
+            std::string::npos);
+}
+
+TEST(Watchdog, ARankOfThisHostForWhichAnotherWaits) {
+  const std::string said = stall(
+      1, 0.05,
+      [](Communicator&, HostRanks& host) {
+        host.mine().clock.enter(Phase::backward);
+        host.mine().arrivals = 3;
+        std::this_thread::sleep_for(std::chrono::milliseconds(400));
+      },
+      host_b({.rank = 2, .arrivals = 4, .still = 9, .waited = 9, .waits_in = 4}));
+  EXPECT_EQ(said.find("0 backward 0: stalled: for 0.05 seconds (parallel.timeout_seconds) rank 0 has not come"), 0u)
+      << said;
 }
 
 // Rank 1 comes late and always moves; computing alone may take as long as it needs.

@@ -17,6 +17,11 @@ Gpu gpu(int index) {
   cuda::fail_not_built();
 }
 
+std::string gpu_address(int index) {
+  if constexpr (cuda::kBuilt) return cuda::device_address(index);
+  cuda::fail_not_built();
+}
+
 void use_gpu(int index) {
   if constexpr (cuda::kBuilt)
     cuda::use_device(index);

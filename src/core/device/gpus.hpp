@@ -15,7 +15,8 @@ struct Gpu {
 bool built_with_cuda();
 // How many can be used; where none, `why` says in a sentence what to do about it.
 int gpu_count(std::string* why = nullptr);
-Gpu gpu(int index);  // of any, also one that this program has no code for
+Gpu gpu(int index);                  // of any, also one that this program has no code for
+std::string gpu_address(int index);  // on the bus, the same for all processes of a host: "0000:3b:00.0"
 // Makes it this thread's; throws a sentence where this program has no code for it.
 void use_gpu(int index);
 int64_t gpu_bytes_allocated();  // of this process, by buffers that live

@@ -88,6 +88,12 @@ Gpu device_info(int index) {
   return info;
 }
 
+std::string device_address(int index) {
+  cudaDeviceProp p{};
+  check(cudaGetDeviceProperties(&p, index));
+  return fmt::format("{:04x}:{:02x}:{:02x}.0", p.pciDomainID, p.pciBusID, p.pciDeviceID);
+}
+
 void use_device(int index) {
   int major = 0;
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));

@@ -21,6 +21,7 @@ inline constexpr const char* kNotBuilt =
 // How many devices can be used. 0 with the reason in `why`: no driver, a driver that is too old, no device.
 int device_count(std::string* why = nullptr);
 Gpu device_info(int index);
+std::string device_address(int index);  // domain:bus:device.function; takes no memory of the device
 // Makes `index` this thread's device; throws a sentence where this program has no code for it.
 void use_device(int index);
 
