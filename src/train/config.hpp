@@ -224,12 +224,22 @@ struct PredictSection {
 
 struct PlanSection {
   double memory_gb = 0;
-  int64_t ranks = 1;
+  std::string ranks = "1", measured, links;
+  int64_t ranks_per_host = 0, cores = 0;
+  double network_microseconds = 0, network_gb_per_second = 0;
   template <class V>
   void fields(V&& v) {
     v("memory_gb", memory_gb, rule::between(0, rule::kMany),
       "of a rank (10^9 bytes), for the largest batch; 0: this host's");
-    v("ranks", ranks, rule::between(1, rule::kSome), "for which the plan is made");
+    v("ranks", ranks, rule::text(), "for which the plan is made: N, or N,N,.. with plan.measured, which forecasts all");
+    v("measured", measured, rule::text(),
+      "run folders, separated by commas: the first, of one rank, says how long a step takes; forecasts are compared "
+      "with all");
+    v("links", links, rule::text(), "what viaduct bench comm wrote into bench.json on a host of the cluster");
+    v("ranks_per_host", ranks_per_host, rule::at_least_or(1, {{"all", 0}}, rule::kSome), "of the cluster");
+    v("cores", cores, rule::at_least_or(1, {{"host", 0}}, rule::kSome), "of a host of the cluster; host: this one's");
+    v("network_microseconds", network_microseconds, rule::between(0, rule::kMany), "from host to host, a message");
+    v("network_gb_per_second", network_gb_per_second, rule::at_least(0), "of a host, to the others (10^9 bytes)");
   }
 };
 

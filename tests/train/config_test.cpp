@@ -193,6 +193,7 @@ TEST(Config, RefusesBadValues) {
       {"run.best", "eval_loss", "needs data.eval"},
       {"run.resume", "", "expected none, auto or a checkpoint folder"},
       {"run.tensorboard", "maybe", "expected true or false"},
+      {"plan.network_gb_per_second", "-1", "expected a number of at least 0"},
       {"model.hidden_size", "wide", "model.hidden_size = 'wide' (command line): expected a whole number"},
       {"model.qkv_bias", "1", "expected true or false"},
       {"parallel.timeout_seconds", "0", "expected a number above 0"},
