@@ -64,9 +64,9 @@ TEST_F(TensorBoardRun, WatchingChangesNothing) {
 TEST_F(TensorBoardRun, TensorBoardReadsWhatMetricsSay) {
   if (!has_tensorboard()) GTEST_SKIP() << python() << " has no tensorboard package; VIADUCT_PYTHON names one that has";
   const Path folder = train("run", 2, {});
-  const auto found = read(folder);
+  auto found = read(folder);
   const auto logged = steps(folder);
-  const auto& losses = found["scalars"]["train/loss"];
+  auto& losses = found["scalars"]["train/loss"];
   ASSERT_EQ(losses.size(), logged.size());
   for (size_t i = 0; i < logged.size(); ++i) {
     EXPECT_EQ(losses[i][0], logged[i]["step"]);
@@ -86,10 +86,10 @@ TEST_F(TensorBoardRun, TensorBoardReadsWhatMetricsSay) {
 TEST_F(TensorBoardRun, AfterAResumeNoStepIsThereTwice) {
   if (!has_tensorboard()) GTEST_SKIP() << python() << " has no tensorboard package; VIADUCT_PYTHON names one that has";
   EXPECT_THROW(train("run", 1, {{"fault.kind", "throw"}, {"fault.step", "7"}}), Error);
-  const auto before = read(runs_ / "run");
+  auto before = read(runs_ / "run");
   EXPECT_EQ(steps_of(before["scalars"]["train/loss"]), (std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7}));
   train("run", 1, {{"run.resume", "auto"}});
-  const auto after = read(runs_ / "run");
+  auto after = read(runs_ / "run");
   EXPECT_EQ(steps_of(after["scalars"]["train/loss"]), (std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
   EXPECT_EQ(steps_of(after["images"]["predictions/0"]), (std::vector<int64_t>{4, 8, 12}));
 }
