@@ -94,12 +94,12 @@ void add_curves(Chart& chart, const Runs& runs, const std::string& field, bool d
     chart.curves.push_back({runs[i].name + suffix, colour_of(i), runs[i].of(field), dots});
 }
 
-// Of evaluations, but for those that say how long they took; each has a chart of its own.
-std::set<std::string> evaluation_fields(const Runs& runs) {
+// Of evaluations, but for the usual ones and those that say how long they took; each has a chart of its own.
+std::set<std::string> other_evaluations(const Runs& runs) {
   std::set<std::string> fields;
   for (const RunData& run : runs)
     for (const auto& [field, points] : run.series)
-      if (field.starts_with("eval_") && field != "eval_loss" && field != "eval_runtime" &&
+      if (field.starts_with("eval_") && field != "eval_loss" && field != "eval_accuracy" && field != "eval_runtime" &&
           field != "eval_samples_per_second" && field != "eval_quarantined")
         fields.insert(field);
   return fields;
@@ -114,11 +114,11 @@ std::string curves(const Runs& runs) {
     add_curves(chart, runs, field, dots);
     html += line_chart(chart);
   };
-  for (const std::string& field : evaluation_fields(runs))
-    add(field, field == "eval_accuracy" ? "Held-out accuracy" : field, "of evaluations", true, false);
+  add("eval_accuracy", "Held-out accuracy", "of evaluations", true, false);
   add("lr", "Learning rate", "", false, true);
   add("samples_per_second", "Throughput", "samples a second, all ranks", false, true);
   add("grad_norm", "Gradient norm", "before clipping", false, true);
+  for (const std::string& field : other_evaluations(runs)) add(field, field, "of evaluations", true, false);
   return html.empty() ? "" : "<h2>Curves</h2>\n<div class=\"charts\">\n" + html + "</div>\n";
 }
 
