@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "app/html.hpp"
+
 namespace viaduct::app {
 namespace {
 
@@ -21,34 +23,6 @@ constexpr const char* kStyle = R"(
   .low i { background: var(--no); }
   b { float: right; font-variant-numeric: tabular-nums; margin-left: .6rem; }
   .said { float: right; margin-left: .4rem; })";
-
-// Control characters, which may move the cursor or break a row, as their picture U+FFFD.
-std::string printable(const std::string& text) {
-  std::string out;
-  for (char c : text) out += uint8_t(c) < 0x20 || c == 0x7f ? (c == '\n' || c == '\t' ? " " : "�") : std::string(1, c);
-  return out;
-}
-
-std::string escape(const std::string& text) {
-  std::string out;
-  for (char c : printable(text)) switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  return out;
-}
 
 std::string base64(const std::vector<uint8_t>& bytes) {  // RFC 4648
   constexpr const char* kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

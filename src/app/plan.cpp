@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "app/forecast.hpp"
 #include "app/setup.hpp"
 #include "core/device/gpus.hpp"
 #include "train/device_choice.hpp"
@@ -49,8 +50,9 @@ Exit run(const Invocation& call) {
   }
   settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
   if (call.world.rank != 0) return Exit::ok;
-  MakeTask make = task_maker(source, config, config.plan.ranks);
-  const int ranks = int(config.plan.ranks);
+  const std::vector<int64_t> wanted = planned_ranks(config);
+  const int ranks = int(wanted[0]);
+  MakeTask make = task_maker(source, config, ranks);
   const Device device = choose_device(config, call.comm, true);
   StepShape training = step_shape(config, source.choice, device.kind, true, 0, ranks);
   StepShape inference = step_shape(config, source.choice, device.kind, false, 0, ranks);
@@ -59,9 +61,10 @@ Exit run(const Invocation& call) {
   fmt::print("{}: {:.2f} M parameters, {}{}\n", describe(source.config), double(task->parameters().count()) / 1e6,
              config.train.precision,
              source.text_tokens > 0 ? fmt::format(", texts of {} tokens", source.text_tokens) : "");
-  print_plan(plan_memory(make, training), fmt::format("training, {} images a pass, {} of {} ranks", training.batch_size,
-                                                      training.sync.strategy, ranks)
-                                              .c_str());
+  const MemoryPlan plan = plan_memory(make, training);
+  print_plan(plan, fmt::format("training, {} images a pass, {} of {} ranks", training.batch_size,
+                               training.sync.strategy, ranks)
+                       .c_str());
   print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
 
   auto memory = config.plan.memory_gb > 0 ? std::optional(int64_t(config.plan.memory_gb * 1e9))
@@ -75,10 +78,12 @@ Exit run(const Invocation& call) {
                largest_batch(make, training, *memory), largest_batch(make, inference, *memory));
   else
     fmt::print("\nlargest batch: this host does not say how much memory is free; give plan.memory_gb\n");
-  int64_t per_step = config.train.batch_size * config.train.accumulate * config.plan.ranks;
+  int64_t per_step = config.train.batch_size * config.train.accumulate * ranks;
   fmt::print("work: {:.2f} GFLOP an image in training, {:.2f} in inference; {:.2f} TFLOP a step of {} images\n",
              task->flops(true, false) / 1e9, task->flops(false, false) / 1e9,
              task->flops(true, false) * double(per_step) / 1e12, per_step);
+  if (!config.plan.measured.empty())
+    print_forecast(config, wanted, double(task->parameters().count() - task->parameters().frozen_count()));
   return Exit::ok;
 }
 
@@ -89,7 +94,9 @@ const Command plan_command = {"plan",
                               "memory and work of a step, before anything is allocated",
                               "Runs a step on shapes alone, so it needs no memory. What it says is what a run takes: "
                               "training allocates its activations\n"
-                              "by this plan. Bytes are those of one rank; MB = 10^6.",
+                              "by this plan. Bytes are those of one rank; MB = 10^6.\n"
+                              "With plan.measured, plan.links and plan.ranks = N,N,.. it also forecasts how training "
+                              "scales, strategy by strategy (docs/scaling.md).",
                               {"plan", "model", "task", "data", "train", "parallel", "device"},
                               1,
                               false,

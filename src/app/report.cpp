@@ -1,71 +1,67 @@
-#include <algorithm>
+#include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "app/commands.hpp"
+#include "app/html.hpp"
+#include "app/ordered_output.hpp"
+#include "app/report_page.hpp"
+#include "core/base/check.hpp"
+#include "core/base/files.hpp"
+#include "core/base/log.hpp"
 
 namespace viaduct::app {
 namespace {
 
-struct Row {
-  std::string run, outcome = "running?";
-  int64_t step = 0;
-  double epoch = 0, loss = NAN, eval_loss = NAN, best_accuracy = NAN, rate = NAN;
-};
+std::string show(double value, int digits) { return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits); }
 
-// What metrics.jsonl and verdict.json say; a line that is no JSON object (a run writes its last one just now) is passed
-// over.
-Row read_run(const std::string& folder) {
-  Row row{.run = folder};
-  std::ifstream metrics(folder + "/metrics.jsonl"), verdict(folder + "/verdict.json");
-  if (!metrics && !verdict)
-    fail_input(fmt::format("{} is no run folder: it has neither metrics.jsonl nor verdict.json", folder));
-  auto number = [](const nlohmann::json& object, const char* key, double fallback) {
-    auto it = object.find(key);
-    return it != object.end() && it->is_number() ? it->get<double>() : fallback;
-  };
-  for (std::string line; std::getline(metrics, line);) {
-    auto object = nlohmann::json::parse(line, nullptr, false);
-    if (!object.is_object()) continue;
-    row.step = int64_t(number(object, "step", double(row.step)));
-    row.epoch = number(object, "epoch", row.epoch);
-    row.loss = number(object, "loss", row.loss);
-    row.rate = number(object, "samples_per_second", row.rate);
-    row.eval_loss = number(object, "eval_loss", row.eval_loss);
-    row.best_accuracy = std::fmax(row.best_accuracy, number(object, "eval_accuracy", NAN));
+std::string table(const std::vector<RunData>& runs) {
+  size_t width = 3;
+  for (const RunData& run : runs) width = std::max(width, run.folder.size());
+  std::string text = fmt::format("{:<{}}  {:<10} {:>8} {:>7} {:>9} {:>9} {:>13} {:>9}\n", "run", width, "outcome",
+                                 "step", "epoch", "loss", "eval_loss", "best accuracy", "images/s");
+  for (const RunData& run : runs) {
+    auto last = [&](const char* field) { return run.of(field).empty() ? NAN : run.of(field).back().y; };
+    double best = NAN;
+    for (const Point& p : run.of("eval_accuracy")) best = std::fmax(best, p.y);
+    text += fmt::format("{:<{}}  {:<10} {:>8} {:>7} {:>9} {:>9} {:>13} {:>9}\n", printable(run.folder), width,
+                        printable(run.outcome), run.step, show(run.epoch, 2), show(last("loss"), 4),
+                        show(last("eval_loss"), 4), show(best, 4), show(last("samples_per_second"), 1));
   }
-  auto object = nlohmann::json::parse(verdict, nullptr, false);
-  if (object.is_object() && object.contains("outcome") && object["outcome"].is_string())
-    row.outcome = object["outcome"];
-  return row;
+  return text;
 }
 
-std::string show(double value, int digits) { return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits); }
+std::string page_of(const Invocation& call) {
+  const std::string& output = call.config.report.output;
+  if (output != "auto") return output;
+  return call.subjects.size() == 1 ? (Path(call.subjects[0]) / "report.html").string() : "report.html";
+}
 
 Exit run(const Invocation& call) {
   if (call.subjects.empty()) fail_config("viaduct report needs run folders: viaduct report RUN ...");
-  std::vector<Row> rows;
-  size_t width = 3;
-  for (const std::string& folder : call.subjects)
-    rows.push_back(read_run(folder)), width = std::max(width, folder.size());
-  fmt::print("{:<{}}  {:<10} {:>8} {:>7} {:>9} {:>9} {:>13} {:>9}\n", "run", width, "outcome", "step", "epoch", "loss",
-             "eval_loss", "best accuracy", "images/s");
-  for (const Row& r : rows)
-    fmt::print("{:<{}}  {:<10} {:>8} {:>7} {:>9} {:>9} {:>13} {:>9}\n", r.run, width, r.outcome, r.step,
-               show(r.epoch, 2), show(r.loss, 4), show(r.eval_loss, 4), show(r.best_accuracy, 4), show(r.rate, 1));
+  std::vector<RunData> runs;
+  for (const std::string& folder : call.subjects) {
+    runs.push_back(read_run(folder));
+    for (const std::string& fault : runs.back().faults) log::warn("{}: {}", folder, fault);
+  }
+  const std::string page = page_of(call);
+  if (!page.empty()) make_place_for(page), write_file_durable(page, report_page(runs));
+  fmt::print("{}", table(runs));
+  if (!page.empty()) log::info("page: {}", page);
   return Exit::ok;
 }
 
 }  // namespace
 
-const Command report_command = {"report",
-                                "RUN ...",
-                                "a table of finished and running runs",
-                                "Reads metrics.jsonl and verdict.json of every run folder named.",
-                                {},
-                                1000,
-                                true,
-                                run};
+const Command report_command = {
+    "report",
+    "RUN ...",
+    "finished and running runs side by side: a table, and an HTML page with their curves",
+    "Reads what every run folder holds: curves, the split of the time, memory, metrics, the "
+    "configuration and what differs in it.\n"
+    "The page is one file that needs nothing else and no network.",
+    {"report"},
+    1000,
+    true,
+    run};
 
 }  // namespace viaduct::app

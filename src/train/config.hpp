@@ -186,6 +186,7 @@ struct RunSection {
   std::string output;
   int64_t log_every = 10, checkpoint_every = 0, keep_last = 2;
   std::string best = "none", resume = "none";
+  bool tensorboard = false;
   template <class V>
   void fields(V&& v) {
     v("output", output, rule::text(), "run folder: config.cfg, metrics.jsonl, checkpoints/, model/, verdict.json");
@@ -200,6 +201,8 @@ struct RunSection {
       "metric by which best/ is kept beside model/; accuracy is of classification, itm and mlm, recall of itc");
     v("resume", resume, rule::text(),
       "none, auto (the newest whole checkpoint in run.output, if any), or a checkpoint folder");
+    v("tensorboard", tensorboard, rule::text(),
+      "event files for TensorBoard beside metrics.jsonl, with what that says and a few of the held-out pictures");
   }
 };
 
@@ -221,12 +224,31 @@ struct PredictSection {
 
 struct PlanSection {
   double memory_gb = 0;
-  int64_t ranks = 1;
+  std::string ranks = "1", measured, links;
+  int64_t ranks_per_host = 0, cores = 0;
+  double network_microseconds = 0, network_gb_per_second = 0;
   template <class V>
   void fields(V&& v) {
     v("memory_gb", memory_gb, rule::between(0, rule::kMany),
       "of a rank (10^9 bytes), for the largest batch; 0: this host's");
-    v("ranks", ranks, rule::between(1, rule::kSome), "for which the plan is made");
+    v("ranks", ranks, rule::text(), "for which the plan is made: N, or N,N,.. with plan.measured, which forecasts all");
+    v("measured", measured, rule::text(),
+      "run folders, separated by commas: the first, of one rank, says how long a step takes; forecasts are compared "
+      "with all");
+    v("links", links, rule::text(), "what viaduct bench comm wrote into bench.json on a host of the cluster");
+    v("ranks_per_host", ranks_per_host, rule::at_least_or(1, {{"all", 0}}, rule::kSome), "of the cluster");
+    v("cores", cores, rule::at_least_or(1, {{"host", 0}}, rule::kSome), "of a host of the cluster; host: this one's");
+    v("network_microseconds", network_microseconds, rule::between(0, rule::kMany), "from host to host, a message");
+    v("network_gb_per_second", network_gb_per_second, rule::at_least(0), "of a host, to the others (10^9 bytes)");
+  }
+};
+
+struct ReportSection {
+  std::string output = "auto";
+  template <class V>
+  void fields(V&& v) {
+    v("output", output, rule::text(),
+      "HTML page; auto: RUN/report.html of one run, report.html here of several; empty: none");
   }
 };
 
@@ -275,6 +297,7 @@ struct Config {
   RunSection run;
   PredictSection predict;
   PlanSection plan;
+  ReportSection report;
   ScenesSection scenes;
   BenchSection bench;
   DeviceSection device;
@@ -283,7 +306,8 @@ struct Config {
   template <class V>
   void sections(V&& v) {
     v("model", model), v("task", task), v("data", data), v("train", train), v("parallel", parallel), v("fault", fault);
-    v("run", run), v("predict", predict), v("plan", plan), v("scenes", scenes), v("bench", bench), v("device", device);
+    v("run", run), v("predict", predict), v("plan", plan), v("report", report), v("scenes", scenes), v("bench", bench),
+        v("device", device);
   }
 
   std::string origin(const std::string& key) const;  // for messages

@@ -6,14 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/check.hpp"
+#include "train/step_parts.hpp"
 
 namespace viaduct {
 namespace {
-
-// What adds up over steps besides their seconds.
-constexpr double StepReport::*kParts[] = {&StepReport::data_seconds,      &StepReport::forward_seconds,
-                                          &StepReport::backward_seconds,  &StepReport::comm_seconds,
-                                          &StepReport::optimizer_seconds, &StepReport::device_seconds};
 
 std::string number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "null"; }
 
@@ -34,7 +30,7 @@ std::string lines_until(const std::string& path, int64_t last_step) {
 void StepWindow::add(const StepReport& report) {
   StepReport sums = report;
   sums.seconds += sums_.seconds;
-  for (double StepReport::*part : kParts) sums.*part += sums_.*part;
+  for (const StepPart& part : kStepParts) sums.*part.seconds += sums_.*part.seconds;
   sums_ = sums;
   samples_ += report.step_samples, ++steps_;
 }
@@ -43,7 +39,7 @@ StepReport StepWindow::take() {
   StepReport mean = sums_;
   mean.samples_per_second = double(samples_) / mean.seconds;
   mean.seconds /= double(steps_);
-  for (double StepReport::*part : kParts) mean.*part /= double(steps_);
+  for (const StepPart& part : kStepParts) mean.*part.seconds /= double(steps_);
   sums_ = {}, steps_ = samples_ = 0;
   return mean;
 }
@@ -57,18 +53,14 @@ void MetricsLog::stepped(const StepReport& report) {
   window_.add(report);
   if (report.step % log_every_ != 0 && report.step != report.total_steps) return;
   StepReport m = window_.take();
-  const std::string parts =
-      m.device_seconds > 0
-          ? fmt::format(R"("device_seconds": {})", number(m.device_seconds))
-          : fmt::format(R"("forward_seconds": {}, "backward_seconds": {}, "comm_seconds": {}, "optimizer_seconds": {})",
-                        number(m.forward_seconds), number(m.backward_seconds), number(m.comm_seconds),
-                        number(m.optimizer_seconds));
+  std::string parts;
+  for (const StepPart& part : known_parts(m))
+    parts += fmt::format(R"("{}_seconds": {}, )", part.name, number(m.*part.seconds));
   file_->append(fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
-                            R"("samples_per_second": {}, "data_seconds": {}, {}, "quarantined": {}}})"
+                            R"("samples_per_second": {}, {}"quarantined": {}}})"
                             "\n",
                             m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate),
-                            number(m.grad_norm), number(m.samples_per_second), number(m.data_seconds), parts,
-                            m.quarantined));
+                            number(m.grad_norm), number(m.samples_per_second), parts, m.quarantined));
 }
 
 void MetricsLog::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {

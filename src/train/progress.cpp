@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/base/log.hpp"
+#include "train/step_parts.hpp"
 
 namespace viaduct {
 namespace {
@@ -19,6 +20,13 @@ int width_of(int file) {
   winsize size{};
   if (!::isatty(file) || ::ioctl(file, TIOCGWINSZ, &size) != 0) return 0;
   return size.ws_col ? size.ws_col : 80;
+}
+
+// "data 0.01 forward 0.2 .. s": of a step.
+std::string parts_text(const StepReport& r) {
+  std::string text;
+  for (const StepPart& part : known_parts(r)) text += fmt::format("{} {:.2g} ", part.name, r.*part.seconds);
+  return text + "s";
 }
 
 std::string clock_text(double seconds) {
@@ -86,8 +94,8 @@ void Progress::stepped(const StepReport& r) {
   }
   if (width_ || (r.step % log_every_ != 0 && !last)) return;
   StepReport m = window_.take();
-  log::info("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.1f} images/s  {} left", m.step,
-            m.total_steps, m.epoch, m.loss, m.learning_rate, m.grad_norm, m.samples_per_second, eta(r));
+  log::info("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.3g}  grad norm {:.3g}  {:.1f} images/s  {}  {} left", m.step,
+            m.total_steps, m.epoch, m.loss, m.learning_rate, m.grad_norm, m.samples_per_second, parts_text(m), eta(r));
 }
 
 void Progress::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {

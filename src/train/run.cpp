@@ -19,13 +19,11 @@
 #include "train/evaluate.hpp"
 #include "train/fault.hpp"
 #include "train/image_processor.hpp"
-#include "train/metrics_log.hpp"
 #include "train/parity.hpp"
-#include "train/progress.hpp"
 #include "train/rank_error.hpp"
 #include "train/resume.hpp"
+#include "train/run_log.hpp"
 #include "train/step_cut.hpp"
-#include "train/totals.hpp"
 #include "train/trainer.hpp"
 #include "train/verdict.hpp"
 #include "train/watchdog.hpp"
@@ -55,7 +53,6 @@ class Run {
   GradSyncOptions sync_options() const;
   void say_plan();
   void say_texts();
-  void say_slowest(const Totals&);
   std::string frozen_words();
   bool first() const { return comm_.rank() == 0; }
   Path folder() const { return config_.run.output; }
@@ -256,15 +253,7 @@ Exit Run::run(const Accepted& accepted) {
   comm_.barrier();
   say_plan();
 
-  Totals totals;
-  std::optional<MetricsLog> file;
-  std::optional<Progress> progress;
-  std::vector<Observer*> observers{&totals};
-  if (first()) {
-    file.emplace((folder() / "metrics.jsonl").string(), start_step_, config_.run.log_every);
-    progress.emplace(start_step_, config_.run.log_every, true);
-    observers.insert(observers.end(), {&*file, &*progress});
-  }
+  RunLog run_log(config_, engine_, comm_, start_step_);
   auto sync = make_grad_sync(sync_options(), engine_.task().parameters(), comm_);
   agree_on("the collectives of a step", sync->collectives(), comm_);
   Trainer::Hooks hooks{.save =
@@ -284,37 +273,24 @@ Exit Run::run(const Accepted& accepted) {
     eval_loader_.emplace(
         data_.eval, loader_options(config_, Pass::evaluation, engine_.source(), eval_texts_, comm_, engine_.device()));
     hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
+    run_log.show_pictures_of(data_.eval);
   }
 
   Loader loader(data_.train,
                 loader_options(config_, Pass::training, engine_.source(), train_texts_, comm_, engine_.device()),
                 start_step_);
   Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.upload(), engine_.work(), clock_,
-                  trainer_options(), std::move(hooks), observers);
+                  trainer_options(), std::move(hooks), run_log.observers());
   RunEnd end = trainer.run();
-  progress.reset();
+  run_log.conclude();
   if (end == RunEnd::preempted) {
     log::info("stopped on request after a step; go on with --run.resume auto");
     return Exit::preempted;
   }
-  say_slowest(totals);
   export_model("model");
-  auto metrics = totals.metrics();
-  if (file)
-    file->write(total_steps_, double(batches_.samples_before(total_steps_)) / double(batches_.samples), metrics);
+  run_log.write_totals(total_steps_, double(batches_.samples_before(total_steps_)) / double(batches_.samples));
   comm_.barrier();
   return Exit::ok;
-}
-
-// Whom the others waited for, if that was a fifth of the time.
-void Run::say_slowest(const Totals& totals) {
-  std::vector<double> waited;
-  for (const std::string& text : comm_.all_gather_text(fmt::format("{}", totals.waited())))
-    waited.push_back(std::stod(text));
-  const auto [least, most] = std::minmax_element(waited.begin(), waited.end());
-  if (first() && *most - *least > totals.seconds() / 5)
-    log::warn("rank {} kept the others waiting for {:.0f} % of the time of the steps", least - waited.begin(),
-              100 * (*most - *least) / totals.seconds());
 }
 
 // Of the parameters, ", 12.3 M of them frozen".

@@ -2,7 +2,7 @@
 #pragma once
 #include <chrono>
 
-#include "train/observer.hpp"
+#include "train/step_times.hpp"
 
 namespace viaduct {
 
@@ -10,12 +10,9 @@ namespace viaduct {
 class Totals final : public Observer {
  public:
   void stepped(const StepReport& r) override {
-    losses_ += r.loss, waited_ += r.comm_seconds, all_ += r.seconds;
+    losses_ += r.loss;
     if (++steps_ > kWarmup) seconds_ += r.seconds, samples_ += r.step_samples;
   }
-  // Seconds spent waiting for other ranks, and of all steps.
-  double waited() const { return waited_; }
-  double seconds() const { return all_; }
   std::map<std::string, double> metrics() const {
     std::map<std::string, double> m;
     m["train_runtime"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
@@ -28,10 +25,10 @@ class Totals final : public Observer {
   }
 
  private:
-  static constexpr int64_t kWarmup = 3;
+  static constexpr int64_t kWarmup = StepTimes::kWarmup;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   int64_t steps_ = 0, samples_ = 0;
-  double seconds_ = 0, losses_ = 0, waited_ = 0, all_ = 0;
+  double seconds_ = 0, losses_ = 0;
 };
 
 }  // namespace viaduct

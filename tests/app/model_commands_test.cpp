@@ -215,10 +215,15 @@ TEST_F(ModelCommands, RanksThatShareACoreAreNoticed) {
 }
 
 TEST_F(ModelCommands, ReportIsALineARun) {
-  Result result = viaduct("report " + run());
+  Result result = viaduct("report " + run() + " --report.output " + (own_ / "page.html").string());
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 2);
   EXPECT_NE(result.out.find("completed"), std::string::npos) << result.out;
+  const std::string page = read_bytes(own_ / "page.html");
+  for (const char* part : {"Loss", "Held-out accuracy", "Where the time of a step goes", "Memory of a rank", "bound by",
+                           "<code>train_samples_per_second</code>", "<code>data.train</code>"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  EXPECT_EQ(result.err.find("missing"), std::string::npos) << result.err;
 }
 
 }  // namespace

@@ -28,8 +28,8 @@ class TrainTest : public ProgramTest {
 };
 
 TEST_F(TrainTest, LeavesARunFolder) {
-  for (const char* name : {"config.cfg", "metrics.jsonl", "verdict.json", "checkpoints", "model/config.json",
-                           "model/model.safetensors", "model/preprocessor_config.json"})
+  for (const char* name : {"config.cfg", "metrics.jsonl", "summary.json", "verdict.json", "checkpoints",
+                           "model/config.json", "model/model.safetensors", "model/preprocessor_config.json"})
     EXPECT_TRUE(std::filesystem::exists(run() + "/" + name)) << name;
   auto end = nlohmann::json::parse(read_bytes(run() + "/verdict.json"));
   EXPECT_EQ(end["outcome"], "completed");
@@ -38,7 +38,8 @@ TEST_F(TrainTest, LeavesARunFolder) {
   auto has = [&](const char* key) {
     return std::any_of(metrics.begin(), metrics.end(), [&](auto& m) { return m.contains(key); });
   };
-  for (const char* key : {"loss", "eval_loss", "eval_accuracy", "eval_samples_per_second", "train_samples_per_second"})
+  for (const char* key : {"loss", "eval_loss", "eval_accuracy", "eval_samples_per_second", "train_samples_per_second",
+                          "train_step_seconds", "train_data_seconds_p95", "train_comm_seconds"})
     EXPECT_TRUE(has(key)) << key;
 }
 

@@ -134,8 +134,8 @@ TEST(Config, EffectiveConfigReadsBack) {
 }
 
 TEST(Config, EveryKeyIsInTheHelpOnce) {
-  auto help = config_help(
-      {"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "scenes", "bench", "device"});
+  auto help = config_help({"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "report",
+                           "scenes", "bench", "device"});
   Config c;
   c.sections([&](const std::string& section, auto& fields) {
     fields.fields([&](const std::string& name, auto&, const Rule&, const std::string& text) {
@@ -192,6 +192,8 @@ TEST(Config, RefusesBadValues) {
       {"data.train", "a#b", "neither # nor a line break"},
       {"run.best", "eval_loss", "needs data.eval"},
       {"run.resume", "", "expected none, auto or a checkpoint folder"},
+      {"run.tensorboard", "maybe", "expected true or false"},
+      {"plan.network_gb_per_second", "-1", "expected a number of at least 0"},
       {"model.hidden_size", "wide", "model.hidden_size = 'wide' (command line): expected a whole number"},
       {"model.qkv_bias", "1", "expected true or false"},
       {"parallel.timeout_seconds", "0", "expected a number above 0"},
