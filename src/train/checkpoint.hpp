@@ -6,7 +6,7 @@
 //                                adam_m / adam_v.safetensors   the moments, of what is trained
 //                                state.json                   where the run stands
 //                                manifest.json                sizes and hashes of the others; written last
-//   checkpoints/best             the name of the best one
+//   checkpoints/best             the best ones, a line each, the best first: name, value, of which metric and data
 //
 // A checkpoint gets its name only when all of it is on the disk.
 #pragma once
@@ -31,14 +31,22 @@ struct CheckpointValues {
   ValuesOf master, m, v;
 };
 
+// What an evaluation at the step of a checkpoint has found.
+struct Score {
+  double value = 0;     // finite
+  bool smaller = true;  // is better
+  std::string of;       // the metric and the data, in words: others cannot be compared
+};
+
 struct Retention {
-  int64_t last = 2;  // the newest ones kept, beside the best
+  int64_t last = 2;  // the newest ones kept; 0: all
+  int64_t best = 1;  // those with the best scores, kept beside them
 };
 
 // Saves under `folder` ("checkpoints"); one process does. Older ones go once the new one is safe; those of later steps
 // are set aside as abandoned-step-*, because the run was resumed from before them.
 Path save_checkpoint(const Path& folder, int64_t step, const RunState&, const ParameterStore&, const CheckpointValues&,
-                     bool is_best, Retention = {});
+                     const std::optional<Score>&, Retention = {});
 
 struct Checkpoint {
   Path path;
@@ -50,7 +58,7 @@ Checkpoint open_checkpoint(const Path&);
 // The newest that verifies; for each damaged one before it a warning. None when there is none at all; an error when all
 // that there are are damaged.
 std::optional<Checkpoint> find_latest_checkpoint(const Path& folder);
-std::optional<Path> best_checkpoint(const Path& folder);
+std::vector<Path> best_checkpoints(const Path& folder);  // the best first; those that are still there
 
 // Reads what falls into `tensors.range`, any part of the store; a moment that is absent is left out (weights alone).
 // Rounding the masters into a bf16 store is the optimizer's (values_from_master).

@@ -22,6 +22,11 @@ const std::map<std::string, std::string> kForeignNames = {
     {"grad_clip", "train.clip_norm"},
     {"num_train_epochs", "train.epochs"},
     {"max_steps", "train.steps"},
+    {"max_time", "train.max_seconds"},
+    {"early_stopping_patience", "stop.patience"},
+    {"early_stopping_threshold", "stop.min_delta"},
+    {"save_top_k", "run.keep_best"},
+    {"metric_for_best_model", "run.best"},
     {"num_steps", "train.steps"},
     {"per_device_train_batch_size", "train.batch_size"},
     {"per_device_eval_batch_size", "train.batch_size"},
@@ -87,6 +92,13 @@ Wrong assign(bool& field, const std::string& text, const Rule&) {
 Wrong assign(double& field, const std::string& text, const Rule& rule) {
   double value = 0;
   if (!parse_number(text, value) || !within(value, rule)) return "expected a number" + bounds(rule);
+  field = value;
+  return {};
+}
+Wrong assign(std::optional<double>& field, const std::string& text, const Rule& rule) {
+  if (text == "none") return field.reset(), Wrong{};
+  double value = 0;
+  if (Wrong wrong = assign(value, text, rule)) return *wrong + " or none";
   field = value;
   return {};
 }
@@ -207,8 +219,9 @@ void validate(const Config& config) {
     refuse("train.warmup", train.warmup, "expected whole steps, or a fraction of all steps below 1");
   if (train.steps > 0 && train.warmup > double(train.steps))
     refuse("train.warmup", train.warmup, fmt::format("is more than train.steps = {}", train.steps));
-  if (config.run.best != "none" && (config.data.eval.empty() || train.eval_every < 0))
-    refuse("run.best", config.run.best, "needs data.eval and train.eval_every");
+  for (auto [key, metric] : {std::pair{"run.best", config.run.best}, {"stop.monitor", config.stop.monitor}})
+    if (metric != "none" && (config.data.eval.empty() || train.eval_every < 0))
+      refuse(key, metric, "needs data.eval and train.eval_every");
   const ParallelSection& parallel = config.parallel;
   if (parallel.reduction == "invariant") {
     if (parallel.wire != "fp32")

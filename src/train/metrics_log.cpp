@@ -64,11 +64,17 @@ void MetricsLog::stepped(const StepReport& report) {
                         number(m.forward_seconds), number(m.backward_seconds), number(m.comm_seconds),
                         number(m.optimizer_seconds));
   file_->append(fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
-                            R"("samples_per_second": {}, "data_seconds": {}, {}, "quarantined": {}}})"
+                            R"("samples_per_second": {}, "data_seconds": {}, {}, "quarantined": {}, "left_out": {}}})"
                             "\n",
                             m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate),
                             number(m.grad_norm), number(m.samples_per_second), number(m.data_seconds), parts,
-                            m.quarantined));
+                            m.quarantined, m.left_out));
+}
+
+void MetricsLog::left_out(int64_t step, double epoch, const Nonfinite& what) {
+  const nlohmann::ordered_json line = {
+      {"step", step}, {"epoch", epoch}, {"nonfinite", what.tensor}, {"samples", what.samples}};
+  file_->append(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void MetricsLog::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {
