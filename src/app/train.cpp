@@ -58,7 +58,7 @@ const Command train_command = {
     "training starts from its weights, else from random ones. SIGUSR1 saves and stops (exit "
     "75); --run.resume auto goes on,\n"
     "bit for bit as if nothing had happened.",
-    {"model", "task", "data", "train", "stop", "parallel", "run", "device", "fault"},
+    {"model", "task", "data", "augment", "train", "average", "stop", "parallel", "run", "device", "fault"},
     0,
     false,
     run};

@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 constexpr const char* kWeights = "weights.safetensors";
 constexpr const char* kM = "adam_m.safetensors";
 constexpr const char* kV = "adam_v.safetensors";
+constexpr const char* kAverage = "average.safetensors";
 constexpr const char* kState = "state.json";
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kBest = "best";
@@ -200,6 +201,7 @@ Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, co
   note(kWeights, write_tensors(staged.path() / kWeights, store, values.master, true));
   note(kM, write_tensors(staged.path() / kM, store, values.m, false));
   note(kV, write_tensors(staged.path() / kV, store, values.v, false));
+  if (values.average) note(kAverage, write_tensors(staged.path() / kAverage, store, values.average, false));
   note(kState, write_text(kState, stands));
   write_text(kManifest, seal(manifest));
   staged.commit(StagedFolder::Replace::anything);
@@ -222,6 +224,7 @@ Checkpoint open_checkpoint(const Path& path) {
       fail_input(fmt::format("{}: expected an entry for {}", where.string(), name));
     verify_file(path / name, (*files)[name]);
   }
+  if (files->contains(kAverage)) verify_file(path / kAverage, (*files)[kAverage]);
   return {path, json_value<int64_t>(manifest, "step", 0, where.string()),
           RunState::parse(read_file(path / kState, kMaxState), path / kState)};
 }
@@ -253,6 +256,7 @@ void load_checkpoint(const Path& path, const ParameterStore& store, const Optimi
   read_tensors(path / kWeights, {store, tensors, tensors.master, true});
   if (tensors.m) read_tensors(path / kM, {store, tensors, tensors.m, false});
   if (tensors.v) read_tensors(path / kV, {store, tensors, tensors.v, false});
+  if (tensors.average) read_tensors(path / kAverage, {store, tensors, tensors.average, false});
 }
 
 }  // namespace viaduct

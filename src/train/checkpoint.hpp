@@ -4,6 +4,7 @@
 //   checkpoints/step-00000120/   weights.safetensors          fp32 masters, by parameter name, full tensors whatever
 //                                                             the number of ranks, frozen ones included
 //                                adam_m / adam_v.safetensors   the moments, of what is trained
+//                                average.safetensors          the moving average of what is trained, if there is one
 //                                state.json                   where the run stands
 //                                manifest.json                sizes and hashes of the others; written last
 //   checkpoints/best             the best ones, a line each, the best first: name, value, of which metric and data
@@ -23,12 +24,13 @@ namespace viaduct {
 struct OptimizerTensors {
   Range range;
   Tensor master, m, v;
-  Tensor frozen{};  // the store's frozen range; absent when nothing is frozen
+  Tensor frozen{};   // the store's frozen range; absent when nothing is frozen
+  Tensor average{};  // as master; absent when there is none
 };
 
 // The same of whole parameters, as a checkpoint is written: each asked for every parameter it is about, in order.
 struct CheckpointValues {
-  ValuesOf master, m, v;
+  ValuesOf master, m, v, average{};  // average: empty when there is none
 };
 
 // What an evaluation at the step of a checkpoint has found.

@@ -25,6 +25,14 @@ const std::map<std::string, std::string> kForeignNames = {
     {"max_time", "train.max_seconds"},
     {"early_stopping_patience", "stop.patience"},
     {"early_stopping_threshold", "stop.min_delta"},
+    {"label_smoothing_factor", "augment.label_smoothing"},
+    {"smoothing", "augment.label_smoothing"},
+    {"mixup_alpha", "augment.mixup"},
+    {"cutmix_alpha", "augment.cutmix"},
+    {"reprob", "augment.random_erasing"},
+    {"ema_decay", "average.decay"},
+    {"model_ema_decay", "average.decay"},
+    {"llrd", "train.layer_decay"},
     {"save_top_k", "run.keep_best"},
     {"metric_for_best_model", "run.best"},
     {"num_steps", "train.steps"},
@@ -64,12 +72,12 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 std::string bounds(const Rule& rule) {
   if (std::isinf(rule.low)) return "";
   if (std::isinf(rule.high)) return fmt::format(" {} {}", rule.open_low ? "above" : "of at least", rule.low);
-  return fmt::format(" {} {} {} below {}", rule.open_low ? "above" : "from", rule.low, rule.open_low ? "and" : "to",
-                     rule.high);
+  return fmt::format(" {} {} {} {}{}", rule.open_low ? "above" : "from", rule.low, rule.open_low ? "and" : "to",
+                     rule.with_high ? rule.open_low ? "at most " : "" : "below ", rule.high);
 }
 bool within(double value, const Rule& rule) {
   return std::isfinite(value) && (rule.open_low ? value > rule.low : value >= rule.low) &&
-         (std::isinf(rule.high) || value < rule.high);
+         (std::isinf(rule.high) || value < rule.high || (rule.with_high && value == rule.high));
 }
 
 // Each assign returns what is wrong when the text is no such value, and nothing when it is.
@@ -226,6 +234,11 @@ void validate(const Config& config) {
   if (parallel.reduction == "invariant") {
     if (parallel.wire != "fp32")
       refuse("parallel.wire", parallel.wire, "parallel.reduction = invariant travels as int64");
+    if (train.batch_size == 0)
+      refuse(
+          "train.batch_size", "auto",
+          "the passes of parallel.reduction = invariant are parallel.micro_batch samples: the batch takes no memory; "
+          "give a number");
     if (train.batch_size * train.accumulate % parallel.micro_batch)
       refuse(
           "parallel.micro_batch", parallel.micro_batch,

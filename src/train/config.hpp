@@ -81,8 +81,8 @@ struct TrainSection {
   int64_t steps = 0, samples = 0, batch_size = 8, accumulate = 1;
   double max_seconds = 0;
   std::string precision = "fp32";
-  double lr = 5e-5, warmup = 0;
-  std::string schedule = "linear";
+  double lr = 5e-5, warmup = 0, layer_decay = 1;
+  std::string lr_scaling = "none", schedule = "linear";
   double weight_decay = 0, clip_norm = 1.0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   int64_t seed = 42, eval_every = 0;
   bool recompute = false;
@@ -96,10 +96,15 @@ struct TrainSection {
       "samples seen by all ranks, rounded up to whole steps; a number beats train.epochs");
     v("max_seconds", max_seconds, rule::at_least(0),
       "wall-clock time of all parts of a run after which it ends, evaluated and saved; 0: no limit");
-    v("batch_size", batch_size, rule::between(1, 1e6), "samples of a rank in one pass");
+    v("batch_size", batch_size, rule::at_least_or(1, {{"auto", 0}}, 1e6),
+      "samples of a rank in one pass; auto: as many as the memory plan fits into what is free");
     v("accumulate", accumulate, rule::between(1, 1e6), "passes of a step");
     v("precision", precision, rule::choice({"fp32", "bf16"}), "of activations and the compute copy of the weights");
     v("lr", lr, rule::at_least(0), "learning rate");
+    v("lr_scaling", lr_scaling, rule::choice({"none", "linear", "sqrt"}),
+      "the learning rate is multiplied by the number of ranks, or by its root");
+    v("layer_decay", layer_decay, rule::part_of_one(),
+      "the learning rate of every layer is that of the one above times this");
     v("warmup", warmup, rule::between(0, rule::kMany), "steps; below 1 a fraction of all steps");
     v("schedule", schedule, rule::choice({"linear", "cosine", "constant"}), "of the learning rate after the warm-up");
     v("weight_decay", weight_decay, rule::at_least(0), "spares biases and layer norms");
@@ -261,13 +266,15 @@ struct Config {
   BenchSection bench;
   DeviceSection device;
   StopSection stop;
+  AugmentSection augment;
+  AverageSection average;
   std::map<std::string, std::string> origins;  // "train.lr" -> "vit.cfg:12" or "command line"; absent: default
 
   template <class V>
   void sections(V&& v) {
     v("model", model), v("task", task), v("data", data), v("train", train), v("parallel", parallel), v("fault", fault);
     v("run", run), v("predict", predict), v("plan", plan), v("scenes", scenes), v("bench", bench), v("device", device);
-    v("stop", stop);
+    v("stop", stop), v("augment", augment), v("average", average);
   }
 
   std::string origin(const std::string& key) const;  // for messages

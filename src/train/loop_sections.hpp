@@ -36,4 +36,35 @@ struct StopSection {
   }
 };
 
+// What images are trained on besides data.augment, and what a classifier is told of them: see data/mixing.hpp.
+struct AugmentSection {
+  double mixup = 0, cutmix = 0, mix_probability = 1, cutmix_share = 0.5, random_erasing = 0, label_smoothing = 0;
+  template <class V>
+  void fields(V&& v) {
+    v("mixup", mixup, rule::between(0, rule::kSome),
+      "classification: images are blended with others, by a share drawn from Beta(mixup, mixup); 0: not");
+    v("cutmix", cutmix, rule::between(0, rule::kSome),
+      "classification: a rectangle of another image, its area drawn from Beta(cutmix, cutmix); 0: not");
+    v("mix_probability", mix_probability, rule::part_of_one(), "with which an image is mixed at all");
+    v("cutmix_share", cutmix_share, rule::probability(), "of the mixed images, where mixup is on too");
+    v("random_erasing", random_erasing, rule::probability(),
+      "probability with which a rectangle of an image becomes its mean colour");
+    v("label_smoothing", label_smoothing, rule::between(0, 1),
+      "classification: share of a label that is spread over all classes");
+  }
+};
+
+// The exponential moving average of the weights.
+struct AverageSection {
+  double decay = 0;
+  bool evaluate = true;
+  template <class V>
+  void fields(V&& v) {
+    v("decay", decay, rule::between(0, 1),
+      "a moving average of the weights, kept in checkpoints and written to average/: each step takes 1 - decay of the "
+      "new weights; 0: none");
+    v("evaluate", evaluate, rule::text(), "evaluations, and with them best/ and [stop], are of the average");
+  }
+};
+
 }  // namespace viaduct

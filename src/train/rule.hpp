@@ -13,6 +13,7 @@ struct Rule {
   std::vector<std::pair<std::string, int64_t>> words;  // whole numbers with a name, such as auto
   double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
   bool open_low = false;   // low itself is not allowed
+  bool with_high = false;  // high itself is allowed
 };
 namespace rule {
 inline Rule text() { return {}; }
@@ -24,6 +25,8 @@ inline Rule above(double low, double high = std::numeric_limits<double>::infinit
   return {.low = low, .high = high, .open_low = true};
 }
 inline Rule between(double low, double high) { return {.low = low, .high = high}; }
+inline Rule probability() { return {.low = 0, .high = 1, .with_high = true}; }
+inline Rule part_of_one() { return {.low = 0, .high = 1, .open_low = true, .with_high = true}; }
 inline Rule at_least_or(double low, std::vector<std::pair<std::string, int64_t>> words,
                         double high = std::numeric_limits<double>::infinity()) {
   return {.words = std::move(words), .low = low, .high = high};

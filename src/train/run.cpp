@@ -13,12 +13,14 @@
 #include "models/hf_config.hpp"
 #include "models/hf_export.hpp"
 #include "train/agreement.hpp"
+#include "train/batch_choice.hpp"
 #include "train/checkpoint.hpp"
 #include "train/device_choice.hpp"
 #include "train/engine.hpp"
 #include "train/evaluate.hpp"
 #include "train/evaluations.hpp"
 #include "train/fault.hpp"
+#include "train/learning_rate.hpp"
 #include "train/metrics_log.hpp"
 #include "train/nonfinite_search.hpp"
 #include "train/parity.hpp"
@@ -57,12 +59,12 @@ class Run {
   RunState state(int64_t step);
   std::map<std::string, double> evaluate_at(int64_t step);
   std::string save(int64_t step, bool evaluated);
-  void export_model(const std::string& name);
+  void export_model(const std::string& name, const ValuesOf& values);
   GradSyncOptions sync_options() const;
   bool first() const { return comm_.rank() == 0; }
   Path folder() const { return config_.run.output; }
 
-  const Config config_;
+  Config config_;  // settled before anything else is made of it
   Communicator& comm_;
   RankRecord& record_;
   PhaseClock& clock_;
@@ -76,6 +78,7 @@ class Run {
   std::optional<Loader> eval_loader_;
   Evaluations evaluations_;
   int64_t start_step_ = 0, total_steps_ = 0;
+  int64_t first_ranks_;  // with which the run began
   TimeLimit time_;
   std::string ending_ = "every step was done";
 };
@@ -89,12 +92,14 @@ TrainEval open_checked_data(const Config& config, Communicator& comm) {
 }
 
 // The model, with the lengths of the texts that it will be given.
-ModelSource measured_source(const Config& config, const TrainEval& data, TextSizes& train, TextSizes& eval,
-                            Communicator& comm) {
+// Settles the size of a batch, which may depend on it.
+ModelSource measured_source(Config& config, const TrainEval& data, TextSizes& train, TextSizes& eval,
+                            const std::optional<Checkpoint>& resumed, Communicator& comm) {
   ModelSource source = resolve_model(config, data.train->classes());
   agree_on_model(source, comm);
   auto sizes = fit_to_texts(source, config, {data.train, data.eval}, comm);
   train = sizes[0], eval = sizes[1];
+  settle_batch_size(config, source, data.train->size(), resumed, comm);
   return source;
 }
 
@@ -107,7 +112,7 @@ Run::Run(const Config& given, Communicator& comm, RankRecord& record)
       data_(open_checked_data(config_, comm)),
       train_data_(describe_data(*data_.train)),
       resumed_(checkpoint_to_resume(config_, comm)),
-      engine_(measured_source(config_, data_, train_texts_, eval_texts_, comm), config_, true, comm,
+      engine_(measured_source(config_, data_, train_texts_, eval_texts_, resumed_, comm), config_, true, comm,
               resumed_ && resumed_->state.has(kProducts) ? resumed_->state.text(kProducts) : ""),
       batches_{.samples = data_.train->size(),
                .batch_size = step_cut(config_).samples,
@@ -115,6 +120,7 @@ Run::Run(const Config& given, Communicator& comm, RankRecord& record)
                .ranks = comm.size()},
       evaluations_(config_, data_.eval ? describe_data(*data_.eval) : ""),
       total_steps_(total_steps(config_, batches_)),
+      first_ranks_(comm.size()),
       time_(config_.train.max_seconds) {}
 
 // The steps between, from a setting that may be epoch (0) or never (-1); 0: never.
@@ -138,7 +144,7 @@ TrainerOptions Run::trainer_options() const {
           .evaluation_owed = evaluation_owed(),
           .graph = config_.device.graph,
           .skip_nonfinite = config_.train.nonfinite == "skip",
-          .learning_rate = config_.train.lr,
+          .learning_rate = scaled_learning_rate(config_, first_ranks_),
           .clip_norm = config_.train.clip_norm,
           .schedule{config_.train.schedule, Schedule::warmup_from(config_.train.warmup, total_steps_), total_steps_}};
 }
@@ -159,7 +165,9 @@ RunState Run::state(int64_t step) {
   s.set("shuffle", int64_t(config_.data.shuffle));
   s.set("data.image_pipeline", config_.data.image_pipeline);
   s.set("updates", engine_.optimizer().steps());
+  s.set("ranks", first_ranks_);
   s.set("seconds", time_.seconds());
+  if (config_.average.decay > 0) s.set("average.decay", fmt::format("{}", config_.average.decay));
   evaluations_.save(s);
   if (engine_.device().is_cuda()) s.set(kProducts, ops::product_algorithms(engine_.device()));
   // So that a checkpoint can be exported by itself.
@@ -183,6 +191,7 @@ void Run::resume_from(const Checkpoint& checkpoint) {
   engine_.master_changed();
   start_step_ = checkpoint.step;
   record_.step = start_step_;
+  first_ranks_ = checkpoint.state.integer("ranks");
   time_.resume(checkpoint.state.number("seconds"));
   evaluations_.restore(checkpoint.state);
   log::info("resumed from {} at step {} of {}", checkpoint.path.string(), start_step_, total_steps_);
@@ -192,12 +201,15 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
   record_.step = step;
   fault_.at("eval", step, clock_, engine_);
   if (eval_loader_->done()) eval_loader_->restart();  // it begins anew, unless this is the first time
+  const bool averaged = config_.average.decay > 0 && config_.average.evaluate;
+  if (averaged) engine_.exchange_average();
   auto metrics = evaluate(engine_.task(), engine_.work(), engine_.upload(), *eval_loader_, comm_);
   evaluations_.add(step, metrics, comm_);
   if (evaluations_.improved()) {
-    export_model("best");
+    export_model("best", engine_.checkpoint_values().master);
     comm_.barrier();  // here, not in the next step, where waiting counts as a stall
   }
+  if (averaged) engine_.exchange_average();
   return metrics;
 }
 
@@ -210,12 +222,12 @@ std::string Run::save(int64_t step, bool evaluated) {
                            evaluated ? evaluations_.score() : std::nullopt,
                            {.last = config_.run.keep_last, .best = config_.run.keep_best});
   else
-    for (const ValuesOf& part : {values.master, values.m, values.v}) engine_.give_values(part);
+    for (const ValuesOf& part : {values.master, values.m, values.v, values.average})
+      if (part) engine_.give_values(part);
   return comm_.broadcast_text(path.string(), 0);
 }
 
-void Run::export_model(const std::string& name) {
-  ValuesOf values = engine_.checkpoint_values().master;
+void Run::export_model(const std::string& name, const ValuesOf& values) {
   if (!first()) return engine_.give_values(values);
   const ModelSource& source = engine_.source();
   viaduct::export_model(folder() / name, source.config, source.architecture(), engine_.task().parameters(), values,
@@ -238,7 +250,8 @@ Exit Run::run(const Accepted& accepted) {
   if (first() && accepted) accepted(config_);
   comm_.barrier();
   if (first())
-    say_plan({config_, engine_, data_, train_texts_, batches_, total_steps_, comm_});
+    say_plan({config_, engine_, data_, train_texts_, batches_, total_steps_,
+              scaled_learning_rate(config_, first_ranks_), comm_});
 
   Totals totals;
   std::optional<MetricsLog> file;
@@ -274,7 +287,9 @@ Exit Run::run(const Accepted& accepted) {
     log::info("the run ends at step {} of {}: {}", record_.step, total_steps_, ending_);
   }
   say_slowest(totals, comm_);
-  export_model("model");
+  const CheckpointValues values = engine_.checkpoint_values();
+  export_model("model", values.master);
+  if (values.average) export_model("average", values.average);
   auto metrics = totals.metrics();
   if (file)
     file->write(record_.step, double(batches_.samples_before(record_.step)) / double(batches_.samples), metrics);

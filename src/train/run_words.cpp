@@ -4,6 +4,7 @@
 
 #include "core/base/log.hpp"
 #include "train/device_choice.hpp"
+#include "train/learning_rate.hpp"
 
 namespace viaduct {
 namespace {
@@ -41,6 +42,7 @@ void say_plan(const RunWords& run) {
   log::info("memory: {}", plan_text(engine.plan()));
   log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", run.total_steps, batches.global_batch(),
             batches.ranks, batches.batch_size, batches.accumulate, batches.steps_per_epoch());
+  log::info("learning rate: {}", learning_rate_words(config, run.learning_rate));
   if (run.comm.size() > 1) log::info("gradients: {} over {}", config.parallel.strategy, run.comm.name());
 }
 

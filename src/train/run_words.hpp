@@ -13,6 +13,7 @@ struct RunWords {
   const TextSizes& texts;  // of data.train
   const BatchPlan& batches;
   int64_t total_steps;
+  double learning_rate;
   Communicator& comm;
 };
 void say_plan(const RunWords&);

@@ -93,6 +93,11 @@ TaskChoice choose_task(const Config& config) {
     if (metric.find("recall") != metric.npos && choice.itc == 0)
       refuse(config, key, metric, "recall is measured with itc in task.name");
   }
+  for (const auto& [key, value] : {std::pair{"augment.mixup", config.augment.mixup},
+                                   {"augment.cutmix", config.augment.cutmix},
+                                   {"augment.label_smoothing", config.augment.label_smoothing}})
+    if (value > 0 && !choice.classifies())
+      refuse(config, key, fmt::format("{}", value), "is for task.name = classification, where an image has a label");
   const bool invariant = config.parallel.reduction == "invariant";
   if (invariant && config.task.negatives == "global")
     refuse(

@@ -139,7 +139,7 @@ TEST(Config, EffectiveConfigReadsBack) {
 
 TEST(Config, EveryKeyIsInTheHelpOnce) {
   auto help = config_help({"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "scenes",
-                           "bench", "device", "stop"});
+                           "bench", "device", "stop", "augment", "average"});
   Config c;
   c.sections([&](const std::string& section, auto& fields) {
     fields.fields([&](const std::string& name, auto&, const Rule&, const std::string& text) {
@@ -200,8 +200,11 @@ TEST(Config, RefusesBadValues) {
       {"model.qkv_bias", "1", "expected true or false"},
       {"parallel.timeout_seconds", "0", "expected a number above 0"},
       {"train.nonfinite", "hide", "expected one of stop, skip"},
+      {"train.batch_size", "large", "expected a whole number from 1 to below 1000000 or auto"},
       {"train.max_seconds", "-1", "expected a number of at least 0"},
       {"train.samples", "0", "or epochs"},
+      {"train.layer_decay", "1.5", "expected a number above 0 and at most 1"},
+      {"train.lr_scaling", "square", "expected one of none, linear, sqrt"},
       {"stop.monitor", "loss", "expected one of none, eval_loss"},
       {"stop.monitor", "eval_loss", "needs data.eval"},
       {"stop.mode", "least", "expected one of auto, min, max"},
@@ -210,6 +213,11 @@ TEST(Config, RefusesBadValues) {
       {"stop.stopping_threshold", "low", "expected a number or none"},
       {"run.keep_last", "0", "or all"},
       {"run.keep_best", "0", "expected a whole number from 1"},
+      {"augment.mixup", "-1", "expected a number from 0"},
+      {"augment.random_erasing", "1.1", "expected a number from 0 to 1"},
+      {"augment.mix_probability", "0", "expected a number above 0 and at most 1"},
+      {"augment.label_smoothing", "1", "expected a number from 0 to below 1"},
+      {"average.decay", "1", "expected a number from 0 to below 1"},
   };
   for (const auto& [key, value, expected] : cases)
     EXPECT_NE(refusal_of(key, value).find(expected), std::string::npos) << key << " = " << value;
