@@ -80,9 +80,11 @@ TEST_F(Average, IsWhatIsEvaluatedWhereThatIsWanted) {
   auto loss = [&](const std::string& name, const Settings& settings) {
     return double(evaluations(train(name, 2, settings)).back()["eval_loss"]);
   };
-  const double averaged = loss("averaged", {});
-  const double plain = loss("plain", {{"average.evaluate", "false"}});
+  const Settings often = {{"train.eval_every", "2"}};
+  const double averaged = loss("averaged", often);
+  const double plain = loss("plain", often + Settings{{"average.evaluate", "false"}});
   EXPECT_NE(averaged, plain);
+  EXPECT_TRUE(weights(runs_ / "averaged") == weights(runs_ / "plain")) << "an evaluation leaves them as they were";
   auto of_model = [&](const std::string& name) {  // without a learning rate
     return loss("of-" + name, {{"model.pretrained", (runs_ / name).string()},
                                {"train.lr", "0"},
@@ -122,12 +124,18 @@ TEST(LayerDecay, IsBeitsRule) {
       store.add(name, {1});
   });
   const auto rate = layer_rates(store, 0.5);
-  const std::map<std::string, double> expected = {{"vit.embeddings.cls_token", 0.125},
-                                                  {"vit.embeddings.patch_embeddings.projection.weight", 0.125},
-                                                  {"vit.encoder.layer.0.attention.attention.qkv.weight", 0.25},
-                                                  {"vit.encoder.layer.1.output.dense.bias", 0.5},
-                                                  {"vit.layernorm.weight", 1},
-                                                  {"classifier.weight", 1}};
+  const std::map<std::string, double> expected = {
+      {"vit.embeddings.cls_token", 0.125},
+      {"vit.embeddings.patch_embeddings.projection.weight", 0.125},
+      {"vit.encoder.layer.0.attention.attention.qkv.weight", 0.25},
+      {"vit.encoder.layer.1.output.dense.bias", 0.5},
+      {"vit.layernorm.weight", 1},
+      {"classifier.weight", 1},
+      {"bridgetower.text_model.embeddings.word_embeddings.weight", 0.125},
+      {"bridgetower.vision_model.visual.ln_pre.weight", 0.125},
+      {"bridgetower.vision_model.visual.transformer.resblocks.1.mlp.c_fc.weight", 0.5},
+      {"bridgetower.token_type_embeddings.weight", 1},
+      {"bridgetower.cross_modal_text_layers.0.output.dense.weight", 1}};
   for (const Parameter& p : store.parameters()) EXPECT_EQ(rate(p), expected.at(p.name)) << p.name;
   EXPECT_FALSE(layer_rates(store, 1)) << "nothing to do";
 }
