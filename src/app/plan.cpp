@@ -3,6 +3,7 @@
 #include "app/forecast.hpp"
 #include "app/setup.hpp"
 #include "core/device/gpus.hpp"
+#include "train/batch_choice.hpp"
 #include "train/device_choice.hpp"
 #include "train/host_memory.hpp"
 
@@ -52,8 +53,17 @@ Exit run(const Invocation& call) {
   if (call.world.rank != 0) return Exit::ok;
   const std::vector<int64_t> wanted = planned_ranks(config);
   const int ranks = int(wanted[0]);
-  MakeTask make = task_maker(source, config, ranks);
   const Device device = choose_device(config, call.comm, true);
+  auto memory = config.plan.memory_gb > 0 ? std::optional(int64_t(config.plan.memory_gb * 1e9))
+                : device.is_cuda()        ? std::optional(gpu(device.index).free_bytes)
+                                          : available_memory();
+  if (config.train.batch_size == 0) {
+    if (!memory)
+      fail_config("train.batch_size = auto: this host does not say how much memory is free; give plan.memory_gb");
+    config.train.batch_size = largest_planned_batch(config, source, device.kind, 0, ranks, *memory);
+    if (config.train.batch_size == 0) fail_config("train.batch_size = auto: not even one sample fits");
+  }
+  MakeTask make = task_maker(source, config, ranks);
   StepShape training = step_shape(config, source.choice, device.kind, true, 0, ranks);
   StepShape inference = step_shape(config, source.choice, device.kind, false, 0, ranks);
   auto task = make();
@@ -67,9 +77,6 @@ Exit run(const Invocation& call) {
                        .c_str());
   print_plan(plan_memory(make, inference), fmt::format("inference, {} images a pass", inference.batch_size).c_str());
 
-  auto memory = config.plan.memory_gb > 0 ? std::optional(int64_t(config.plan.memory_gb * 1e9))
-                : device.is_cuda()        ? std::optional(gpu(device.index).free_bytes)
-                                          : available_memory();
   if (memory)
     fmt::print("\nlargest batch in {:.1f} GB{}: {} in training, {} in inference\n", double(*memory) / 1e9,
                config.plan.memory_gb > 0 ? ""
@@ -97,7 +104,7 @@ const Command plan_command = {"plan",
                               "by this plan. Bytes are those of one rank; MB = 10^6.\n"
                               "With plan.measured, plan.links and plan.ranks = N,N,.. it also forecasts how training "
                               "scales, strategy by strategy (docs/scaling.md).",
-                              {"plan", "model", "task", "data", "train", "parallel", "device"},
+                              {"plan", "model", "task", "data", "augment", "train", "average", "parallel", "device"},
                               1,
                               false,
                               run};

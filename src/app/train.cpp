@@ -49,17 +49,18 @@ Exit run(const Invocation& call) {
 
 }  // namespace
 
-const Command train_command = {"train",
-                               "",
-                               "fine-tune a model on labelled images",
-                               "Any number of ranks: mpirun -np N viaduct train --config FILE. Needs data.train and "
-                               "run.output. With model.pretrained\n"
-                               "training starts from its weights, else from random ones. SIGUSR1 saves and stops (exit "
-                               "75); --run.resume auto goes on,\n"
-                               "bit for bit as if nothing had happened.",
-                               {"model", "task", "data", "train", "parallel", "run", "device", "fault"},
-                               0,
-                               false,
-                               run};
+const Command train_command = {
+    "train",
+    "",
+    "fine-tune a model on labelled images",
+    "Any number of ranks: mpirun -np N viaduct train --config FILE. Needs data.train and "
+    "run.output. With model.pretrained\n"
+    "training starts from its weights, else from random ones. SIGUSR1 saves and stops (exit "
+    "75); --run.resume auto goes on,\n"
+    "bit for bit as if nothing had happened.",
+    {"model", "task", "data", "augment", "train", "average", "stop", "parallel", "run", "device", "fault"},
+    0,
+    false,
+    run};
 
 }  // namespace viaduct::app

@@ -26,6 +26,8 @@ struct TextTensors {
 struct Batch {
   Tensor pixels;                         // [B, H, W, 3] uint8
   Tensor labels;                         // [B] int32; absent when the data has none
+  Tensor other_labels, shares;           // [B] int32, fp32: images that are mixed with others (data/mixing.hpp): the
+                                         // other's label, and the share of the image's own; absent: none are
   TextTensors text;                      // the sample's own text; absent without texts
   TextTensors pair;                      // image-text matching: the text to be judged, with
   Tensor pair_labels;                    // [B] int32: 1 where it belongs to the image, else 0
@@ -43,5 +45,11 @@ struct Batch {
   int64_t size() const { return int64_t(samples.size()); }
   const Batch& on_host() const { return host ? *host : *this; }
 };
+
+// All that has a row for every sample; some of it may be absent.
+inline std::vector<Tensor*> tensors_of(Batch& b) {
+  return {&b.pixels,    &b.labels,   &b.other_labels, &b.shares,     &b.keys,          &b.text.ids,
+          &b.text.mask, &b.pair.ids, &b.pair.mask,    &b.masked_ids, &b.masked_labels, &b.pair_labels};
+}
 
 }  // namespace viaduct

@@ -7,6 +7,7 @@
 #include "core/base/check.hpp"
 #include "core/base/philox.hpp"
 #include "data/decode.hpp"
+#include "data/mixing.hpp"
 #include "data/resize_float.hpp"
 
 namespace viaduct {
@@ -87,7 +88,8 @@ Crop random_resized_crop(int height, int width, uint64_t key) {
 
 bool random_flip(uint64_t key) { return RandomSequence(key, Draw::flip).uniform() < 0.5; }
 
-ImagePipeline::ImagePipeline(ImageProcessor processor, Augment augment) : processor_(processor), augment_(augment) {
+ImagePipeline::ImagePipeline(ImageProcessor processor, Augment augment, double random_erasing)
+    : processor_(processor), augment_(augment), random_erasing_(random_erasing) {
   if (processor_.height < 1 || processor_.width < 1 || processor_.height > 8192 || processor_.width > 8192)
     fail_config(fmt::format("an image size of {} x {} for the model: expected 1 to 8192 pixels a side",
                             processor_.height, processor_.width));
@@ -135,7 +137,7 @@ void ImagePipeline::run(std::span<const uint8_t> file, uint64_t key, uint8_t* ou
     const Crop crop = random_resized_crop(image.height, image.width, key);
     resize({image.row(crop.top) + 3 * crop.left, crop.height, crop.width, stride}, {height, width, 0, 0}, out);
     if (random_flip(key)) flip_rows(out, height, width);
-    return;
+    return erase(key, out);
   }
   const Placement placement = placement_of(processor_, image.height, image.width);
   if (placement.height < 1 || placement.width < 1)
@@ -144,6 +146,19 @@ void ImagePipeline::run(std::span<const uint8_t> file, uint64_t key, uint8_t* ou
                     "(size_divisor of the image processor)",
                     image.height, image.width, processor_.size_divisor));
   resize({image.row(0), image.height, image.width, stride}, placement, out);
+  erase(key, out);
+}
+
+void ImagePipeline::erase(uint64_t key, uint8_t* out) const {
+  const Crop box = draw_erased(random_erasing_, processor_.height, processor_.width, key);
+  std::array<uint8_t, 3> mean{};
+  for (size_t c = 0; c < 3 && processor_.do_normalize; ++c)
+    mean[c] = uint8_t(
+        std::clamp(std::nearbyint(double(processor_.mean[c]) / (processor_.do_rescale ? processor_.rescale_factor : 1)),
+                   0.0, 255.0));
+  for (int y = box.top; y < box.top + box.height; ++y)
+    for (int x = box.left; x < box.left + box.width; ++x)
+      std::copy(mean.begin(), mean.end(), out + (int64_t(y) * processor_.width + x) * 3);
 }
 
 }  // namespace viaduct

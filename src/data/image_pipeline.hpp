@@ -51,17 +51,20 @@ bool random_flip(uint64_t key);
 
 class ImagePipeline {
  public:
-  ImagePipeline(ImageProcessor, Augment);
+  // random_erasing: the probability with which a rectangle becomes the pixel that is nearest to 0 when normalised.
+  ImagePipeline(ImageProcessor, Augment, double random_erasing = 0);
   int64_t bytes() const { return int64_t(processor_.height) * processor_.width * 3; }
-  // Decodes, augments, resizes and crops into out[height x width x 3]; `key` is sample_key(seed, epoch, sample).
+  // Decodes, augments, resizes, crops and erases into out[height x width x 3]; `key` is sample_key(seed, epoch, sample).
   // What is wrong with the file is thrown as an input error. Safe to call from several threads.
   void run(std::span<const uint8_t> file, uint64_t key, uint8_t* out) const;
 
  private:
   void resize(ImageView, const Placement&, uint8_t* out) const;
+  void erase(uint64_t key, uint8_t* out) const;
 
   ImageProcessor processor_;
   Augment augment_;
+  double random_erasing_;
 };
 
 }  // namespace viaduct

@@ -27,6 +27,7 @@ struct Job {
     int64_t sample = -1;   // what was read in the end; -1: nothing
     SampleText text;
     std::vector<Quarantined> quarantined;
+    bool replaced = false;  // its own sample is among them
   };
   uint64_t epoch = 0;
   int64_t text_length = 0;  // 0: that of its longest
@@ -36,16 +37,20 @@ struct Job {
   std::exception_ptr error;
 };
 
+bool mixes(const LoaderOptions& o) { return o.pass == Pass::training && o.mix.on(); }
+
 // Where the parts of a batch lie in its storage.
 struct Layout {
   explicit Layout(const LoaderOptions& o) {
     const int64_t n = o.batch_size, pixels = int64_t(o.processor.height) * o.processor.width * 3;
     labels = align_up(n * pixels, 64);
-    keys = align_up(labels + 4 * n, 64);
+    others = align_up(labels + 4 * n, 64);
+    shares = align_up(others + (mixes(o) ? 4 * n : 0), 64);
+    keys = align_up(shares + (mixes(o) ? 4 * n : 0), 64);
     text = align_up(keys + 8 * n, 64);
     bytes = text + text_bytes(o.text, n);
   }
-  int64_t labels, keys, text, bytes;
+  int64_t labels, others, shares, keys, text, bytes;
 };
 
 }  // namespace
@@ -63,6 +68,8 @@ struct Loader::State {
   std::unique_ptr<Job> make_job(int64_t number);
   void fill(Job&, size_t item) const;
   bool try_fill(Job&, size_t item, int64_t sample, uint64_t key) const;
+  bool fill_with_a_readable(Job&, size_t item, uint64_t key) const;
+  void mix_in(Job&, size_t item, uint64_t key) const;
   int64_t last_job() const;
   // What the calling thread does with a prepared one.
   Batch finish(Job&);
@@ -99,7 +106,7 @@ struct Loader::State {
 Loader::State::State(DatasetPtr d, LoaderOptions o, int64_t start_step)
     : data(std::move(d)),
       options(std::move(o)),
-      pipeline(options.processor, options.augment),
+      pipeline(options.processor, options.augment, options.pass == Pass::training ? options.random_erasing : 0),
       plan{data->size(), options.batch_size, options.accumulate, options.ranks},
       sampler(data->size(), options.seed, options.shuffle),
       share(split_evenly(data->size(), options.rank, options.ranks)),
@@ -109,6 +116,7 @@ Loader::State::State(DatasetPtr d, LoaderOptions o, int64_t start_step)
   expect(options.rank >= 0 && options.rank < options.ranks && start_step >= 0,
          "a loader's rank or step is out of range");
   const bool training = options.pass == Pass::training;
+  expect(!mixes(options) || data->has_labels(), "images are mixed together with their labels");
   const bool draws = training && (options.shuffle || options.augment != Augment::none);
   expect(options.text.tokenizer || !(options.text.pairs || options.text.masked), "texts need a tokenizer");
   if (options.text.tokenizer) texts.emplace(data, options.text, training, !draws);
@@ -147,6 +155,10 @@ std::unique_ptr<Job> Loader::State::make_job(int64_t number) {
   batch.pixels = batch.storage->view(0, {n, processor.height, processor.width, 3}, DType::u8);
   if (data->has_labels()) batch.labels = batch.storage->view(layout.labels, {n}, DType::i32);
   batch.keys = batch.storage->view(layout.keys, {n}, DType::i64);
+  if (mixes(options)) {
+    batch.other_labels = batch.storage->view(layout.others, {n}, DType::i32);
+    batch.shares = batch.storage->view(layout.shares, {n}, DType::f32);
+  }
   return job;
 }
 
@@ -169,7 +181,15 @@ void Loader::State::fill(Job& job, size_t i) const {
   const bool training = options.pass == Pass::training;
   const int64_t sample = training ? sampler.at(job.epoch, position) : position;
   const uint64_t key = sample_key(options.seed, job.epoch, uint64_t(sample));
-  if (try_fill(job, i, sample, key) || !training) return;
+  if (!try_fill(job, i, sample, key)) {
+    job.items[i].replaced = true;
+    if (!training || !fill_with_a_readable(job, i, key)) return;
+  }
+  if (mixes(options)) mix_in(job, i, key);
+}
+
+bool Loader::State::fill_with_a_readable(Job& job, size_t i, uint64_t key) const {
+  const int64_t position = job.items[i].position;
   RandomSequence substitutes(sample_key(options.seed, job.epoch, uint64_t(position)), Draw::substitute);
   std::vector<int64_t> too_long;  // the other ranks have settled on the text's length
   for (int attempt = 0; attempt < kSubstituteAttempts; ++attempt) {
@@ -177,10 +197,36 @@ void Loader::State::fill(Job& job, size_t i) const {
     if (texts && !texts->fits(substitute, key, job.text_length))
       too_long.push_back(substitute);
     else if (try_fill(job, i, substitute, key))
-      return;
+      return true;
   }
   for (int64_t substitute : too_long)  // its text is cut
-    if (try_fill(job, i, substitute, key)) return;
+    if (try_fill(job, i, substitute, key)) return true;
+  return false;
+}
+
+// An image that cannot be read is mixed into none; where no other is found, the item stays as it is.
+void Loader::State::mix_in(Job& job, size_t i, uint64_t key) const {
+  static thread_local std::vector<uint8_t> pixels;
+  const int height = options.processor.height, width = options.processor.width;
+  Mix mix = draw_mix(options.mix, height, width, key);
+  int32_t& other_label = viaduct::data<int32_t>(job.batch.other_labels)[i];
+  float& share = viaduct::data<float>(job.batch.shares)[i];
+  other_label = viaduct::data<int32_t>(job.batch.labels)[i], share = 1;
+  pixels.resize(size_t(pipeline.bytes()));
+  for (int attempt = 0; attempt < kSubstituteAttempts && mix.share < 1; ++attempt) {
+    const int64_t other = draw_other(data->size(), attempt, key);
+    try {
+      pipeline.run(data->read(other), sample_key(options.seed, job.epoch, uint64_t(other)), pixels.data());
+    } catch (const Error& e) {
+      if (e.code() != Exit::input) throw;
+      job.items[i].quarantined.push_back({other, data->id(other), e.what()});
+      continue;
+    }
+    mix_pixels(viaduct::data<uint8_t>(job.batch.pixels) + int64_t(i) * pipeline.bytes(), pixels.data(), height, width,
+               mix);
+    other_label = data->label(other), share = mix.share;
+    return;
+  }
 }
 
 void Loader::State::note(const Quarantined& q) {
@@ -202,7 +248,7 @@ Batch Loader::State::finish(Job& job) {
   if (job.error) std::rethrow_exception(job.error);
   Batch batch = std::move(job.batch);
   for (Job::Item& item : job.items) {
-    batch.replaced += !item.quarantined.empty();
+    batch.replaced += item.replaced;
     for (Quarantined& q : item.quarantined) note(q), batch.quarantined.push_back(std::move(q));
   }
   std::vector<const SampleText*> rows;
@@ -223,8 +269,8 @@ Batch Loader::State::finish(Job& job) {
     fail_input(fmt::format("no readable image was found in {} attempts to replace '{}'; is the data still there?",
                            kSubstituteAttempts, batch.quarantined.front().id));
   const int64_t n = batch.size();
-  batch.pixels = batch.pixels.slice(0, n), batch.keys = batch.keys.slice(0, n);
-  if (batch.labels) batch.labels = batch.labels.slice(0, n);
+  for (Tensor* t : {&batch.pixels, &batch.keys, &batch.labels, &batch.other_labels, &batch.shares})
+    if (*t) *t = t->slice(0, n);
   if (data->has_text())
     for (int64_t sample : batch.samples) batch.images.push_back(data->image(sample));
   if (texts) texts->collate(rows, job.text_length, options.batch_size, Layout(options).text, batch);

@@ -7,6 +7,7 @@
 #include "data/batch.hpp"
 #include "data/dataset.hpp"
 #include "data/image_pipeline.hpp"
+#include "data/mixing.hpp"
 #include "data/sampler.hpp"
 #include "data/text_batch.hpp"
 
@@ -25,6 +26,8 @@ struct LoaderOptions {
   bool shuffle = true;  // training only
   ImageProcessor processor;
   Augment augment = Augment::none;
+  double random_erasing = 0;  // training only
+  MixOptions mix;             // training only, of data with labels
   TextOptions text;
   Device device = Device::cpu();   // where batches go: their memory is made near it
   int workers = 0;                 // 0: in the calling thread

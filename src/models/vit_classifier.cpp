@@ -4,8 +4,12 @@
 
 namespace viaduct {
 
-VitClassifier::VitClassifier(const VitConfig& config, const ops::Normalization& normalization, bool recompute)
-    : config_(config), normalization_(normalization), vit_(store_, config, recompute) {
+VitClassifier::VitClassifier(const VitConfig& config, const ops::Normalization& normalization, bool recompute,
+                             double label_smoothing)
+    : config_(config),
+      normalization_(normalization),
+      vit_(store_, config, recompute),
+      label_smoothing_(label_smoothing) {
   classifier_range_ = store_.block("classifier", [&] {
     classifier_.emplace(store_, "classifier", config.hidden_size, config.classes(),
                         nn::Linear::Options{true, float(config.initializer_range)});
@@ -31,7 +35,11 @@ void VitClassifier::train(Ctx& ctx, const Batch& batch, GradSink& sink) {
   Tensor logits = ctx.arena.temp({B, config_.classes()}, ctx.dtype);
   Tensor losses = ctx.arena.temp({B}, stat_dtype(ctx.dtype));
   classifier_->forward(ctx, logits, features);
-  ops::cross_entropy(ctx, losses, logits, logits, batch.labels);
+  if (batch.shares || label_smoothing_ > 0)
+    ops::soft_cross_entropy(ctx, losses, logits, logits,
+                            {batch.labels, batch.other_labels, batch.shares, label_smoothing_});
+  else
+    ops::cross_entropy(ctx, losses, logits, logits, batch.labels);
   sink.add_loss(losses, B);
 
   ctx.enter(Phase::backward);

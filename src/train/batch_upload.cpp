@@ -7,11 +7,6 @@ namespace {
 
 constexpr int64_t kAlignment = 256;
 
-std::vector<Tensor*> tensors_of(Batch& b) {
-  return {&b.pixels,   &b.labels,    &b.keys,       &b.text.ids,      &b.text.mask,
-          &b.pair.ids, &b.pair.mask, &b.masked_ids, &b.masked_labels, &b.pair_labels};
-}
-
 int64_t place_of(const Tensor& t) { return align_up(t ? t.bytes() : 0, kAlignment); }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 namespace viaduct {
 
-Batch blank_batch(Device device, int64_t samples, int64_t image_size, int64_t text_tokens) {
+Batch blank_batch(Device device, int64_t samples, int64_t image_size, int64_t text_tokens, bool mixes) {
   Batch batch;
   struct Piece {
     Tensor* tensor;
@@ -14,6 +14,10 @@ Batch blank_batch(Device device, int64_t samples, int64_t image_size, int64_t te
   std::vector<Piece> pieces = {{&batch.pixels, {samples, image_size, image_size, 3}, DType::u8},
                                {&batch.labels, {samples}, DType::i32},
                                {&batch.keys, {samples}, DType::i64}};
+  if (mixes) {
+    pieces.push_back({&batch.other_labels, {samples}, DType::i32});
+    pieces.push_back({&batch.shares, {samples}, DType::f32});
+  }
   if (text_tokens > 0) {
     for (Tensor* t : {&batch.text.ids, &batch.text.mask, &batch.pair.ids, &batch.pair.mask, &batch.masked_ids,
                       &batch.masked_labels})

@@ -4,7 +4,7 @@
 
 namespace viaduct {
 
-// With labels; with text_tokens > 0 also with every tensor that a loss over texts of that length may want.
-Batch blank_batch(Device, int64_t samples, int64_t image_size, int64_t text_tokens = 0);
+// With labels, of mixed images where `mixes`; with text_tokens > 0 also with every tensor that a loss over texts of that length may want.
+Batch blank_batch(Device, int64_t samples, int64_t image_size, int64_t text_tokens = 0, bool mixes = false);
 
 }  // namespace viaduct

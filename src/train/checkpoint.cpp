@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/base/check.hpp"
 #include "core/base/json.hpp"
@@ -17,9 +18,11 @@ namespace fs = std::filesystem;
 constexpr const char* kWeights = "weights.safetensors";
 constexpr const char* kM = "adam_m.safetensors";
 constexpr const char* kV = "adam_v.safetensors";
+constexpr const char* kAverage = "average.safetensors";
 constexpr const char* kState = "state.json";
 constexpr const char* kManifest = "manifest.json";
-constexpr int64_t kFormat = 1, kMaxManifest = 1 << 20;
+constexpr const char* kBest = "best";
+constexpr int64_t kFormat = 2, kMaxManifest = 1 << 20;
 // The state holds the files of a tokenizer, each of at most 64 MiB, in which a character may take six ("\u0001").
 constexpr int64_t kMaxState = int64_t(4) << 30;
 
@@ -109,9 +112,47 @@ void remove_checkpoint(const Path& path) {
   if (error) log::warn("the old checkpoint {} cannot be removed: {}", path.string(), error.message());
 }
 
+// checkpoints/best, of those that are still there.
+struct Best {
+  int64_t step;
+  double value;
+  std::string of;
+  std::string line() const { return fmt::format("{} {} {}\n", name_of(step), value, of); }
+};
+std::vector<Best> read_best(const Path& folder) {
+  std::vector<Best> all;
+  if (!fs::exists(folder / kBest)) return all;
+  std::istringstream lines(read_file(folder / kBest, kMaxManifest));
+  for (std::string line, name; std::getline(lines, line);) {
+    std::istringstream words(line);
+    Best best{};
+    words >> name >> best.value >> std::ws;
+    auto step = words ? step_of(name) : std::nullopt;
+    if (!step || !fs::exists(folder / name)) continue;
+    best.step = *step;
+    std::getline(words, best.of);
+    all.push_back(best);
+  }
+  return all;
+}
+
+// Of equal ones the older is the better.
+void note_score(const Path& folder, int64_t step, const Score& score, int64_t kept) {
+  auto all = read_best(folder);
+  std::erase_if(all, [&](const Best& b) { return b.step >= step || b.of != score.of; });
+  auto place = std::find_if(all.begin(), all.end(), [&](const Best& b) {
+    return score.smaller ? score.value < b.value : score.value > b.value;
+  });
+  all.insert(place, {step, score.value, score.of});
+  all.resize(std::min(all.size(), size_t(kept)));
+  std::string text;
+  for (const Best& b : all) text += b.line();
+  write_file_durable(folder / kBest, text);
+}
+
 void tidy(const Path& folder, int64_t step, Retention retention) {
-  auto best = best_checkpoint(folder);
-  int64_t kept = 0;
+  const auto best = best_checkpoints(folder);
+  int64_t newest = 0;
   for (const auto& [at, path] : list_checkpoints(folder)) {
     if (at > step) {
       Path aside = folder / ("abandoned-" + path.filename().string());
@@ -121,7 +162,8 @@ void tidy(const Path& folder, int64_t step, Retention retention) {
       log::warn("{} is of a later step than this run has reached; {} {}", path.string(),
                 error ? "it cannot be set aside, and a later resume would take it:" : "set aside as",
                 error ? error.message() : aside.filename().string());
-    } else if (++kept > std::max<int64_t>(1, retention.last) && path != best) {
+    } else if (newest++ >= retention.last && retention.last > 0 &&
+               std::find(best.begin(), best.end(), path) == best.end()) {
       remove_checkpoint(path);
     }
   }
@@ -140,7 +182,7 @@ void verify_file(const Path& path, const nlohmann::json& expected) {
 }  // namespace
 
 Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, const ParameterStore& store,
-                     const CheckpointValues& values, bool is_best, Retention retention) {
+                     const CheckpointValues& values, const std::optional<Score>& score, Retention retention) {
   const std::string stands = state.json();
   expect(int64_t(stands.size()) <= kMaxState, "a saved state can be read again");
   make_folders(folder);
@@ -159,10 +201,11 @@ Path save_checkpoint(const Path& folder, int64_t step, const RunState& state, co
   note(kWeights, write_tensors(staged.path() / kWeights, store, values.master, true));
   note(kM, write_tensors(staged.path() / kM, store, values.m, false));
   note(kV, write_tensors(staged.path() / kV, store, values.v, false));
+  if (values.average) note(kAverage, write_tensors(staged.path() / kAverage, store, values.average, false));
   note(kState, write_text(kState, stands));
   write_text(kManifest, seal(manifest));
   staged.commit(StagedFolder::Replace::anything);
-  if (is_best) write_file_durable(folder / "best", name_of(step) + "\n");
+  if (score) note_score(folder, step, *score, retention.best);
   tidy(folder, step, retention);
   return destination;
 }
@@ -181,6 +224,7 @@ Checkpoint open_checkpoint(const Path& path) {
       fail_input(fmt::format("{}: expected an entry for {}", where.string(), name));
     verify_file(path / name, (*files)[name]);
   }
+  if (files->contains(kAverage)) verify_file(path / kAverage, (*files)[kAverage]);
   return {path, json_value<int64_t>(manifest, "step", 0, where.string()),
           RunState::parse(read_file(path / kState, kMaxState), path / kState)};
 }
@@ -202,18 +246,17 @@ std::optional<Checkpoint> find_latest_checkpoint(const Path& folder) {
                   folder.string(), all.size()));
 }
 
-std::optional<Path> best_checkpoint(const Path& folder) {
-  if (!fs::exists(folder / "best")) return {};
-  std::string name = read_file(folder / "best", 64);
-  if (!name.empty() && name.back() == '\n') name.pop_back();
-  if (!step_of(name) || !fs::exists(folder / name)) return {};
-  return folder / name;
+std::vector<Path> best_checkpoints(const Path& folder) {
+  std::vector<Path> paths;
+  for (const Best& best : read_best(folder)) paths.push_back(folder / name_of(best.step));
+  return paths;
 }
 
 void load_checkpoint(const Path& path, const ParameterStore& store, const OptimizerTensors& tensors) {
   read_tensors(path / kWeights, {store, tensors, tensors.master, true});
   if (tensors.m) read_tensors(path / kM, {store, tensors, tensors.m, false});
   if (tensors.v) read_tensors(path / kV, {store, tensors, tensors.v, false});
+  if (tensors.average) read_tensors(path / kAverage, {store, tensors, tensors.average, false});
 }
 
 }  // namespace viaduct

@@ -22,6 +22,19 @@ const std::map<std::string, std::string> kForeignNames = {
     {"grad_clip", "train.clip_norm"},
     {"num_train_epochs", "train.epochs"},
     {"max_steps", "train.steps"},
+    {"max_time", "train.max_seconds"},
+    {"early_stopping_patience", "stop.patience"},
+    {"early_stopping_threshold", "stop.min_delta"},
+    {"label_smoothing_factor", "augment.label_smoothing"},
+    {"smoothing", "augment.label_smoothing"},
+    {"mixup_alpha", "augment.mixup"},
+    {"cutmix_alpha", "augment.cutmix"},
+    {"reprob", "augment.random_erasing"},
+    {"ema_decay", "average.decay"},
+    {"model_ema_decay", "average.decay"},
+    {"llrd", "train.layer_decay"},
+    {"save_top_k", "run.keep_best"},
+    {"metric_for_best_model", "run.best"},
     {"num_steps", "train.steps"},
     {"per_device_train_batch_size", "train.batch_size"},
     {"per_device_eval_batch_size", "train.batch_size"},
@@ -59,12 +72,12 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 std::string bounds(const Rule& rule) {
   if (std::isinf(rule.low)) return "";
   if (std::isinf(rule.high)) return fmt::format(" {} {}", rule.open_low ? "above" : "of at least", rule.low);
-  return fmt::format(" {} {} {} below {}", rule.open_low ? "above" : "from", rule.low, rule.open_low ? "and" : "to",
-                     rule.high);
+  return fmt::format(" {} {} {} {}{}", rule.open_low ? "above" : "from", rule.low, rule.open_low ? "and" : "to",
+                     rule.with_high ? rule.open_low ? "at most " : "" : "below ", rule.high);
 }
 bool within(double value, const Rule& rule) {
   return std::isfinite(value) && (rule.open_low ? value > rule.low : value >= rule.low) &&
-         (std::isinf(rule.high) || value < rule.high);
+         (std::isinf(rule.high) || value < rule.high || (rule.with_high && value == rule.high));
 }
 
 // Each assign returns what is wrong when the text is no such value, and nothing when it is.
@@ -87,6 +100,13 @@ Wrong assign(bool& field, const std::string& text, const Rule&) {
 Wrong assign(double& field, const std::string& text, const Rule& rule) {
   double value = 0;
   if (!parse_number(text, value) || !within(value, rule)) return "expected a number" + bounds(rule);
+  field = value;
+  return {};
+}
+Wrong assign(std::optional<double>& field, const std::string& text, const Rule& rule) {
+  if (text == "none") return field.reset(), Wrong{};
+  double value = 0;
+  if (Wrong wrong = assign(value, text, rule)) return *wrong + " or none";
   field = value;
   return {};
 }
@@ -207,12 +227,18 @@ void validate(const Config& config) {
     refuse("train.warmup", train.warmup, "expected whole steps, or a fraction of all steps below 1");
   if (train.steps > 0 && train.warmup > double(train.steps))
     refuse("train.warmup", train.warmup, fmt::format("is more than train.steps = {}", train.steps));
-  if (config.run.best != "none" && (config.data.eval.empty() || train.eval_every < 0))
-    refuse("run.best", config.run.best, "needs data.eval and train.eval_every");
+  for (auto [key, metric] : {std::pair{"run.best", config.run.best}, {"stop.monitor", config.stop.monitor}})
+    if (metric != "none" && (config.data.eval.empty() || train.eval_every < 0))
+      refuse(key, metric, "needs data.eval and train.eval_every");
   const ParallelSection& parallel = config.parallel;
   if (parallel.reduction == "invariant") {
     if (parallel.wire != "fp32")
       refuse("parallel.wire", parallel.wire, "parallel.reduction = invariant travels as int64");
+    if (train.batch_size == 0)
+      refuse(
+          "train.batch_size", "auto",
+          "the passes of parallel.reduction = invariant are parallel.micro_batch samples: the batch takes no memory; "
+          "give a number");
     if (train.batch_size * train.accumulate % parallel.micro_batch)
       refuse(
           "parallel.micro_batch", parallel.micro_batch,

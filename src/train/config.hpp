@@ -2,39 +2,14 @@
 // effective config back. Command line beats file beats default.
 #pragma once
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "models/model_config.hpp"
+#include "train/loop_sections.hpp"
 
 namespace viaduct {
-
-// Which values a field takes.
-struct Rule {
-  std::vector<std::string> choices;                    // text: one of these; empty = free text
-  std::vector<std::string> later;                      // text: known, but not in this version
-  std::vector<std::pair<std::string, int64_t>> words;  // whole numbers with a name, such as auto
-  double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
-  bool open_low = false;  // low itself is not allowed
-};
-namespace rule {
-inline Rule text() { return {}; }
-inline Rule choice(std::vector<std::string> now, std::vector<std::string> later = {}) { return {now, later}; }
-// Bounds of what is multiplied, or narrowed to int: far beyond sense, and no product overflows.
-constexpr double kSome = 10'000, kMany = 1'000'000'000;
-inline Rule at_least(double low) { return {.low = low}; }
-inline Rule above(double low, double high = std::numeric_limits<double>::infinity()) {
-  return {.low = low, .high = high, .open_low = true};
-}
-inline Rule between(double low, double high) { return {.low = low, .high = high}; }
-inline Rule at_least_or(double low, std::vector<std::pair<std::string, int64_t>> words,
-                        double high = std::numeric_limits<double>::infinity()) {
-  return {.words = std::move(words), .low = low, .high = high};
-}
-}  // namespace rule
 
 struct ModelSection {
   std::string arch = "vit";
@@ -103,10 +78,11 @@ struct DataSection {
 
 struct TrainSection {
   double epochs = 3;
-  int64_t steps = 0, batch_size = 8, accumulate = 1;
+  int64_t steps = 0, samples = 0, batch_size = 8, accumulate = 1;
+  double max_seconds = 0;
   std::string precision = "fp32";
-  double lr = 5e-5, warmup = 0;
-  std::string schedule = "linear";
+  double lr = 5e-5, warmup = 0, layer_decay = 1;
+  std::string lr_scaling = "none", schedule = "linear";
   double weight_decay = 0, clip_norm = 1.0, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   int64_t seed = 42, eval_every = 0;
   bool recompute = false;
@@ -115,11 +91,20 @@ struct TrainSection {
   void fields(V&& v) {
     v("epochs", epochs, rule::above(0, rule::kMany), "passes over the data; may be a fraction");
     v("steps", steps, rule::at_least_or(1, {{"epochs", 0}}, rule::kMany),
-      "optimizer steps; a number beats train.epochs");
-    v("batch_size", batch_size, rule::between(1, 1e6), "samples of a rank in one pass");
+      "optimizer steps; a number beats train.samples and train.epochs");
+    v("samples", samples, rule::at_least_or(1, {{"epochs", 0}}, 1e15),
+      "samples seen by all ranks, rounded up to whole steps; a number beats train.epochs");
+    v("max_seconds", max_seconds, rule::at_least(0),
+      "wall-clock time of all parts of a run after which it ends, evaluated and saved; 0: no limit");
+    v("batch_size", batch_size, rule::at_least_or(1, {{"auto", 0}}, 1e6),
+      "samples of a rank in one pass; auto: as many as the memory plan fits into what is free");
     v("accumulate", accumulate, rule::between(1, 1e6), "passes of a step");
     v("precision", precision, rule::choice({"fp32", "bf16"}), "of activations and the compute copy of the weights");
     v("lr", lr, rule::at_least(0), "learning rate");
+    v("lr_scaling", lr_scaling, rule::choice({"none", "linear", "sqrt"}),
+      "the learning rate is multiplied by the number of ranks, or by its root");
+    v("layer_decay", layer_decay, rule::part_of_one(),
+      "the learning rate of every layer is that of the one above times this");
     v("warmup", warmup, rule::between(0, rule::kMany), "steps; below 1 a fraction of all steps");
     v("schedule", schedule, rule::choice({"linear", "cosine", "constant"}), "of the learning rate after the warm-up");
     v("weight_decay", weight_decay, rule::at_least(0), "spares biases and layer norms");
@@ -130,8 +115,8 @@ struct TrainSection {
     v("seed", seed, rule::at_least(0), "of order, augmentation, dropout and new weights");
     v("eval_every", eval_every, rule::at_least_or(1, {{"epoch", 0}, {"never", -1}}), "steps between evaluations");
     v("recompute", recompute, rule::text(), "recompute activations in backward: less memory, a third more time");
-    v("nonfinite", nonfinite, rule::choice({"stop"}, {"skip"}),
-      "when a loss or the gradient is not finite: the run stops and names the rank");
+    v("nonfinite", nonfinite, rule::choice({"stop", "skip"}),
+      "when a loss or the gradient is not finite: the run stops, or leaves out the step; either names the samples");
   }
 };
 
@@ -184,8 +169,8 @@ struct FaultSection {
 
 struct RunSection {
   std::string output;
-  int64_t log_every = 10, checkpoint_every = 0, keep_last = 2;
-  std::string best = "none", resume = "none";
+  int64_t log_every = 10, checkpoint_every = 0, keep_last = 2, keep_best = 1;
+  std::string best = "none", best_mode = "auto", resume = "none";
   bool tensorboard = false;
   template <class V>
   void fields(V&& v) {
@@ -194,11 +179,13 @@ struct RunSection {
       "steps between lines of metrics.jsonl (the HF Trainer's 500 says too little)");
     v("checkpoint_every", checkpoint_every, rule::at_least_or(1, {{"epoch", 0}, {"never", -1}}),
       "steps between checkpoints");
-    v("keep_last", keep_last, rule::at_least(1), "checkpoints kept");
-    v("best", best,
-      rule::choice(
-          {"none", "eval_loss", "eval_accuracy", "eval_image_to_text_recall@1", "eval_text_to_image_recall@1"}),
+    v("keep_last", keep_last, rule::at_least_or(1, {{"all", 0}}, rule::kMany), "newest checkpoints kept");
+    v("keep_best", keep_best, rule::between(1, rule::kSome),
+      "best checkpoints kept beside them, by run.best: of those that are saved with an evaluation");
+    v("best", best, monitored_metric(),
       "metric by which best/ is kept beside model/; accuracy is of classification, itm and mlm, recall of itc");
+    v("best_mode", best_mode, rule::choice({"auto", "min", "max"}),
+      "which values are better; auto: min of a loss, else max");
     v("resume", resume, rule::text(),
       "none, auto (the newest whole checkpoint in run.output, if any), or a checkpoint folder");
     v("tensorboard", tensorboard, rule::text(),
@@ -301,6 +288,9 @@ struct Config {
   ScenesSection scenes;
   BenchSection bench;
   DeviceSection device;
+  StopSection stop;
+  AugmentSection augment;
+  AverageSection average;
   std::map<std::string, std::string> origins;  // "train.lr" -> "vit.cfg:12" or "command line"; absent: default
 
   template <class V>
@@ -308,6 +298,7 @@ struct Config {
     v("model", model), v("task", task), v("data", data), v("train", train), v("parallel", parallel), v("fault", fault);
     v("run", run), v("predict", predict), v("plan", plan), v("report", report), v("scenes", scenes), v("bench", bench),
         v("device", device);
+    v("stop", stop), v("augment", augment), v("average", average);
   }
 
   std::string origin(const std::string& key) const;  // for messages

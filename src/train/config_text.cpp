@@ -15,6 +15,7 @@ namespace po = boost::program_options;
 std::string show(const std::string& value, const Rule&) { return value; }
 std::string show(bool value, const Rule&) { return value ? "true" : "false"; }
 std::string show(double value, const Rule&) { return fmt::format("{}", value); }  // shortest text that reads back
+std::string show(const std::optional<double>& value, const Rule& rule) { return value ? show(*value, rule) : "none"; }
 std::string show(int64_t value, const Rule& rule) {
   for (const auto& [word, number] : rule.words)
     if (number == value) return word;
@@ -26,6 +27,7 @@ std::string kind(const std::string&, const Rule& rule) {
 }
 std::string kind(bool, const Rule&) { return "true|false"; }
 std::string kind(double, const Rule&) { return "NUMBER"; }
+std::string kind(const std::optional<double>&, const Rule&) { return "NUMBER|none"; }
 std::string kind(int64_t, const Rule& rule) {
   std::string text = "N";
   for (const auto& [word, number] : rule.words) text += "|" + word;

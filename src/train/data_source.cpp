@@ -92,6 +92,11 @@ std::vector<TextSizes> fit_to_texts(ModelSource& source, const Config& config, c
   return all;
 }
 
+MixOptions mix_options(const Config& config) {
+  const AugmentSection& augment = config.augment;
+  return {augment.mixup, augment.cutmix, augment.mix_probability, augment.cutmix_share};
+}
+
 int loader_workers(const Config& config) {
   return config.data.workers < 0 ? automatic_workers(omp_get_max_threads()) : int(config.data.workers);
 }
@@ -108,6 +113,8 @@ LoaderOptions loader_options(const Config& config, Pass pass, const ModelSource&
                         .shuffle = config.data.shuffle,
                         .processor = source.processor,
                         .augment = augment_of(config, pass, source.tokenizer != nullptr),
+                        .random_erasing = config.augment.random_erasing,
+                        .mix = mix_options(config),
                         .device = device,
                         .workers = loader_workers(config),
                         .quarantine_budget = config.data.max_quarantined};

@@ -18,7 +18,8 @@ using TextSizes = std::shared_ptr<const std::vector<TextSize>>;
 // source.text_tokens the padded length of the longest batch that they can give. A model without texts stays as it is.
 std::vector<TextSizes> fit_to_texts(ModelSource& source, const Config&, const std::vector<DatasetPtr>&, Communicator&);
 
-int loader_workers(const Config&);  // data.workers, or what suits the threads of this rank
+MixOptions mix_options(const Config&);  // [augment]
+int loader_workers(const Config&);      // data.workers, or what suits the threads of this rank
 // Of this rank.
 LoaderOptions loader_options(const Config&, Pass, const ModelSource&, TextSizes, const Communicator&,
                              Device = Device::cpu());

@@ -12,6 +12,7 @@
 #include "train/device_choice.hpp"
 #include "train/host_memory.hpp"
 #include "train/image_text.hpp"
+#include "train/learning_rate.hpp"
 #include "train/product_choice.hpp"
 #include "train/step_cut.hpp"
 
@@ -20,19 +21,19 @@ namespace {
 
 std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", double(bytes) / (1 << 30)); }
 
+}  // namespace
+
 int64_t ranks_of_this_host(Communicator& comm) {
   const std::string& mine = log::identity().host;
   auto hosts = comm.all_gather_text(mine);
   return std::count(hosts.begin(), hosts.end(), mine);
 }
 
-}  // namespace
-
 MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ranks, Communicator* comm) {
   if (!is_bridgetower(source.config))
-    return [config = vit(source.config), normalization = source.normalization(),
-            recompute = config.train.recompute]() -> std::unique_ptr<Task> {
-      return std::make_unique<ClassificationTask>(config, normalization, recompute);
+    return [config = vit(source.config), normalization = source.normalization(), recompute = config.train.recompute,
+            smoothing = config.augment.label_smoothing, mixes = mix_options(config).on()]() -> std::unique_ptr<Task> {
+      return std::make_unique<ClassificationTask>(config, normalization, recompute, smoothing, mixes);
     };
   ImageTextOptions options{.choice = source.choice,
                            .frozen = frozen_towers(config),
@@ -57,7 +58,8 @@ StepShape step_shape(const Config& config, const TaskChoice& choice, Device::Kin
           .batches_held = batches_held(loader_workers(config)) * (evaluates_too ? 2 : 1),
           .sync = grad_sync_options(config, choice, ranks),
           .rank = rank,
-          .ranks = ranks};
+          .ranks = ranks,
+          .average_decay = config.average.decay};
 }
 
 std::string plan_text(const MemoryPlan& p) {
@@ -91,7 +93,9 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
                                 AdamWConfig{.beta1 = config.train.adam_beta1,
                                             .beta2 = config.train.adam_beta2,
                                             .eps = config.train.adam_epsilon,
-                                            .weight_decay = config.train.weight_decay});
+                                            .weight_decay = config.train.weight_decay,
+                                            .rate = layer_rates(store, config.train.layer_decay),
+                                            .average_decay = config.average.decay});
   frozen_master_ = store.frozen_values();
   if (training && frozen_master_ && frozen_master_.dtype == DType::bf16) {
     frozen_buffer_ = Buffer(device_, frozen_master_.numel() * size_of(DType::f32));
@@ -136,6 +140,7 @@ void Engine::load_weights(uint64_t seed) {
   if (!apart || shards_.empty()) comm_.broadcast(apart ? optimizer_->master() : store.values(), 0, work_->stream);
   if (frozen_master_) comm_.broadcast(frozen_master_, 0, work_->stream);
   master_changed();
+  if (optimizer_) optimizer_->begin_average(work_->ctx);
 }
 
 std::vector<ValuePart> Engine::masters() const {
@@ -185,7 +190,8 @@ const float* Engine::gather_to_first(const Parameter& p, Tensor own, std::vector
 }
 
 CheckpointValues Engine::checkpoint_values() const {
-  return {gathered(optimizer_->master()), gathered(optimizer_->m()), gathered(optimizer_->v())};
+  return {gathered(optimizer_->master()), gathered(optimizer_->m()), gathered(optimizer_->v()),
+          optimizer_->average() ? gathered(optimizer_->average()) : ValuesOf()};
 }
 
 void Engine::give_values(const ValuesOf& values) const {
@@ -195,7 +201,13 @@ void Engine::give_values(const ValuesOf& values) const {
 }
 
 OptimizerTensors Engine::checkpoint_tensors() const {
-  return {optimizer_->owned(), optimizer_->master(), optimizer_->m(), optimizer_->v(), frozen_master_};
+  return {optimizer_->owned(), optimizer_->master(), optimizer_->m(),
+          optimizer_->v(),     frozen_master_,       optimizer_->average()};
+}
+
+void Engine::exchange_average() {
+  optimizer_->exchange_average(work_->ctx);
+  master_changed();
 }
 
 void Engine::master_changed() {

@@ -18,7 +18,8 @@ namespace viaduct {
 // Without a communicator the tasks are for planning only.
 MakeTask task_maker(const ModelSource&, const Config&, int64_t ranks, Communicator* = nullptr);
 StepShape step_shape(const Config&, const TaskChoice&, Device::Kind, bool training, int rank = 0, int ranks = 1);
-std::string plan_text(const MemoryPlan&);  // "1.83 GiB a rank: parameters .., ..": for the start of the log
+int64_t ranks_of_this_host(Communicator&);  // collective
+std::string plan_text(const MemoryPlan&);   // "1.83 GiB a rank: parameters .., ..": for the start of the log
 
 class Engine {
  public:
@@ -30,6 +31,9 @@ class Engine {
   void load_weights(uint64_t seed);
   // After the optimizer's master values were set from outside, on every rank.
   void master_changed();
+  // Training only, where there is a moving average, on every rank: the weights become it and it becomes the weights.
+  // Twice: as before, to the bit.
+  void exchange_average();
   // Training only. What this rank has of a checkpoint.
   OptimizerTensors checkpoint_tensors() const;
   // Training only, of every parameter, from whichever rank has it. Where the optimizer is divided a call is collective,

@@ -30,6 +30,7 @@ class ImageTextTask final : public Task {
   bool replayable() const override {
     return options_.choice.mlm == 0 && !options_.hard_negatives && !options_.global_negatives;
   }
+  bool samples_stand_alone() const override { return options_.choice.itm > 0 && alone(); }
   void evaluate(Ctx&, const Batch&, Metrics&) override;
   void conclude(std::map<std::string, double>& means, Communicator&) override;
   // itm: logits [B, 2]; itc: the unit vectors of text and image, [B, 2 C].

@@ -57,10 +57,16 @@ void MetricsLog::stepped(const StepReport& report) {
   for (const StepPart& part : known_parts(m))
     parts += fmt::format(R"("{}_seconds": {}, )", part.name, number(m.*part.seconds));
   file_->append(fmt::format(R"({{"step": {}, "epoch": {}, "samples": {}, "loss": {}, "lr": {}, "grad_norm": {}, )"
-                            R"("samples_per_second": {}, {}"quarantined": {}}})"
+                            R"("samples_per_second": {}, {}"quarantined": {}, "left_out": {}}})"
                             "\n",
                             m.step, number(m.epoch), m.samples, number(m.loss), number(m.learning_rate),
-                            number(m.grad_norm), number(m.samples_per_second), parts, m.quarantined));
+                            number(m.grad_norm), number(m.samples_per_second), parts, m.quarantined, m.left_out));
+}
+
+void MetricsLog::left_out(int64_t step, double epoch, const Nonfinite& what) {
+  const nlohmann::ordered_json line = {
+      {"step", step}, {"epoch", epoch}, {"nonfinite", what.tensor}, {"samples", what.samples}};
+  file_->append(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void MetricsLog::evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) {

@@ -27,6 +27,7 @@ class MetricsLog final : public Observer {
   MetricsLog(const std::string& path, int64_t last_step, int64_t log_every);
   void stepped(const StepReport&) override;
   void evaluated(int64_t step, double epoch, const std::map<std::string, double>& metrics) override;
+  void left_out(int64_t step, double epoch, const Nonfinite&) override;
   void saved(int64_t step, const std::string& folder) override;  // to the disk, with the checkpoint
   // {"step": .., "epoch": .., then the fields}: the totals of a run.
   void write(int64_t step, double epoch, const std::map<std::string, double>& fields);

@@ -4,6 +4,8 @@
 #include <map>
 #include <string>
 
+#include "train/nonfinite.hpp"
+
 namespace viaduct {
 
 // One optimizer step. Rates and times are of training alone: evaluations and checkpoints are not in them.
@@ -22,6 +24,7 @@ struct StepReport {
   double data_seconds = 0, forward_seconds = 0, backward_seconds = 0, comm_seconds = 0, optimizer_seconds = 0;
   double device_seconds = 0;
   int64_t quarantined = 0;  // samples replaced, all ranks, since the run began
+  int64_t left_out = 0;     // steps without an update, because they were not finite, since the run began
 };
 
 class Observer {
@@ -29,6 +32,8 @@ class Observer {
   virtual ~Observer() = default;
   virtual void stepped(const StepReport&) {}  // every step, times and rates since the step before
   virtual void evaluated(int64_t /*step*/, double /*epoch*/, const std::map<std::string, double>& /*metrics*/) {}
+  // A step, counted from 1, that was not finite has changed nothing; stepped() follows.
+  virtual void left_out(int64_t /*step*/, double /*epoch*/, const Nonfinite&) {}
   virtual void saved(int64_t /*step*/, const std::string& /*folder*/) {}
 };
 

@@ -1,5 +1,7 @@
 #include "train/plan.hpp"
 
+#include <algorithm>
+
 #include "comm/plan_comm.hpp"
 #include "comm/shards.hpp"
 #include "core/ops/workspace.hpp"
@@ -36,7 +38,8 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
     auto sync = make_grad_sync(shape.sync, store, ranks);
     sync->begin(work.ctx, {}, true, true);
     task->train(work.ctx, batch, *sync);
-    AdamW optimizer(store, optimizer_range(shape.sync.strategy, store.range(), shape.rank, shape.ranks), {});
+    AdamW optimizer(store, optimizer_range(shape.sync.strategy, store.range(), shape.rank, shape.ranks),
+                    {.average_decay = shape.average_decay});
     plan.optimizer = optimizer.bytes();
     plan.gradients = store.grads().bytes() + sync->bytes();
     if (shape.dtype == DType::bf16) plan.optimizer += store.frozen_range().size() * size_of(DType::f32);
@@ -54,20 +57,24 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   return plan;
 }
 
-int64_t largest_batch(const MakeTask& make_task, StepShape shape, int64_t bytes) {
-  auto fits = [&](int64_t batch_size) {
-    shape.batch_size = batch_size;
-    MemoryPlan plan = plan_memory(make_task, shape);
-    return (shape.device == Device::Kind::cuda ? plan.on_device() : plan.total()) <= bytes;
-  };
+int64_t largest_where(const std::function<bool(int64_t)>& fits) {
+  constexpr int64_t kMost = 1 << 20;
   if (!fits(1)) return 0;
   int64_t low = 1, high = 2;
-  while (high <= (1 << 20) && fits(high)) low = high, high *= 2;
+  while (high <= kMost && fits(high)) low = high, high *= 2;
   while (high - low > 1) {
     int64_t middle = (low + high) / 2;
     (fits(middle) ? low : high) = middle;
   }
-  return low;
+  return std::min(low, kMost);
+}
+
+int64_t largest_batch(const MakeTask& make_task, StepShape shape, int64_t bytes) {
+  return largest_where([&](int64_t batch_size) {
+    shape.batch_size = batch_size;
+    MemoryPlan plan = plan_memory(make_task, shape);
+    return (shape.device == Device::Kind::cuda ? plan.on_device() : plan.total()) <= bytes;
+  });
 }
 
 }  // namespace viaduct

@@ -17,7 +17,8 @@ struct StepShape {
   bool training = true;      // false: evaluation and prediction only
   int64_t batches_held = 1;  // by the loaders, those in use included
   GradSyncOptions sync;
-  int rank = 0, ranks = 1;  // the first has the largest part of what a strategy divides
+  int rank = 0, ranks = 1;   // the first has the largest part of what a strategy divides
+  double average_decay = 0;  // of the moving average of the weights; 0: there is none
 };
 
 // Bytes of one rank.
@@ -38,6 +39,9 @@ std::optional<Range> kept_gradients(const StepShape&, const ParameterStore&);
 
 using MakeTask = std::function<std::unique_ptr<Task>()>;
 MemoryPlan plan_memory(const MakeTask&, const StepShape&);
+
+// The largest number from 1 to 2^20 for which `fits` holds, as it does for all smaller ones; 0: for none.
+int64_t largest_where(const std::function<bool(int64_t)>& fits);
 
 // The largest batch whose plan fits into `bytes` of the device (of the host, when that is the device); 0 when not even one sample does.
 int64_t largest_batch(const MakeTask&, StepShape, int64_t bytes);

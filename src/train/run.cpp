@@ -13,16 +13,21 @@
 #include "models/hf_config.hpp"
 #include "models/hf_export.hpp"
 #include "train/agreement.hpp"
+#include "train/batch_choice.hpp"
 #include "train/checkpoint.hpp"
 #include "train/device_choice.hpp"
 #include "train/engine.hpp"
 #include "train/evaluate.hpp"
+#include "train/evaluations.hpp"
 #include "train/fault.hpp"
-#include "train/image_processor.hpp"
+#include "train/learning_rate.hpp"
+#include "train/nonfinite_search.hpp"
 #include "train/parity.hpp"
 #include "train/rank_error.hpp"
 #include "train/resume.hpp"
+#include "train/run_length.hpp"
 #include "train/run_log.hpp"
+#include "train/run_words.hpp"
 #include "train/step_cut.hpp"
 #include "train/trainer.hpp"
 #include "train/verdict.hpp"
@@ -39,40 +44,41 @@ class Run {
   // `record`: where the phase and the step are said.
   Run(const Config&, Communicator&, RankRecord& record);
   Exit run(const Accepted& accepted);
+  // Why it has ended, once run() has returned Exit::ok.
+  const std::string& ending() const { return ending_; }
 
  private:
+  Trainer::Hooks hooks(GradSync&, const LoaderOptions& training);
   int64_t every(int64_t setting) const;
   bool evaluation_owed() const;
   TrainerOptions trainer_options() const;
   void resume_from(const Checkpoint&);
   int64_t competing_pairs() const;
-  RunState state(int64_t step) const;
+  RunState state(int64_t step);
   std::map<std::string, double> evaluate_at(int64_t step);
-  std::string save(int64_t step, bool is_best);
-  void export_model(const std::string& name);
+  std::string save(int64_t step, bool evaluated);
+  void export_model(const std::string& name, const ValuesOf& values);
   GradSyncOptions sync_options() const;
-  void say_plan();
-  void say_texts();
-  std::string frozen_words();
   bool first() const { return comm_.rank() == 0; }
   Path folder() const { return config_.run.output; }
 
-  const Config config_;
+  Config config_;  // settled before anything else is made of it
   Communicator& comm_;
   RankRecord& record_;
   PhaseClock& clock_;
   Fault fault_;
   TrainEval data_;
-  std::string train_data_, best_of_;  // what they are, in words: best_of_ is the metric and its data
+  std::string train_data_;  // what they are, in words
   TextSizes train_texts_, eval_texts_;
   const std::optional<Checkpoint> resumed_;  // what the run goes on from
   Engine engine_;
   BatchPlan batches_;
   std::optional<Loader> eval_loader_;
+  Evaluations evaluations_;
   int64_t start_step_ = 0, total_steps_ = 0;
-  double best_ = std::nan("");
-  int64_t evaluated_ = 0;  // the step of the last evaluation
-  bool improved_ = false;  // at the last evaluation
+  int64_t first_ranks_;  // with which the run began
+  TimeLimit time_;
+  std::string ending_ = "every step was done";
 };
 
 TrainEval open_checked_data(const Config& config, Communicator& comm) {
@@ -84,26 +90,15 @@ TrainEval open_checked_data(const Config& config, Communicator& comm) {
 }
 
 // The model, with the lengths of the texts that it will be given.
-ModelSource measured_source(const Config& config, const TrainEval& data, TextSizes& train, TextSizes& eval,
-                            Communicator& comm) {
+// Settles the size of a batch, which may depend on it.
+ModelSource measured_source(Config& config, const TrainEval& data, TextSizes& train, TextSizes& eval,
+                            const std::optional<Checkpoint>& resumed, Communicator& comm) {
   ModelSource source = resolve_model(config, data.train->classes());
   agree_on_model(source, comm);
   auto sizes = fit_to_texts(source, config, {data.train, data.eval}, comm);
   train = sizes[0], eval = sizes[1];
+  settle_batch_size(config, source, data.train->size(), resumed, comm);
   return source;
-}
-
-// Of data.train, and train.warmup among them.
-int64_t total_steps(const Config& config, const BatchPlan& batches) {
-  if (config.train.steps > 0) return config.train.steps;
-  double steps = std::ceil(config.train.epochs * double(batches.steps_per_epoch()));
-  if (steps >= rule::kMany)
-    fail_config(
-        fmt::format("train.epochs = {} are {} steps; expected fewer than {}", config.train.epochs, steps, rule::kMany));
-  if (config.train.warmup > steps)
-    fail_config(fmt::format("train.warmup = {} is more than the {} steps of train.epochs = {}", config.train.warmup,
-                            steps, config.train.epochs));
-  return int64_t(steps);
 }
 
 Run::Run(const Config& given, Communicator& comm, RankRecord& record)
@@ -114,15 +109,17 @@ Run::Run(const Config& given, Communicator& comm, RankRecord& record)
       fault_(config_.fault, comm.rank()),
       data_(open_checked_data(config_, comm)),
       train_data_(describe_data(*data_.train)),
-      best_of_(data_.eval ? config_.run.best + " of " + describe_data(*data_.eval) : "none"),
       resumed_(checkpoint_to_resume(config_, comm)),
-      engine_(measured_source(config_, data_, train_texts_, eval_texts_, comm), config_, true, comm,
+      engine_(measured_source(config_, data_, train_texts_, eval_texts_, resumed_, comm), config_, true, comm,
               resumed_ && resumed_->state.has(kProducts) ? resumed_->state.text(kProducts) : ""),
       batches_{.samples = data_.train->size(),
                .batch_size = step_cut(config_).samples,
                .accumulate = step_cut(config_).passes,
                .ranks = comm.size()},
-      total_steps_(total_steps(config_, batches_)) {}
+      evaluations_(config_, data_.eval ? describe_data(*data_.eval) : ""),
+      total_steps_(total_steps(config_, batches_)),
+      first_ranks_(comm.size()),
+      time_(config_.train.max_seconds) {}
 
 // The steps between, from a setting that may be epoch (0) or never (-1); 0: never.
 int64_t Run::every(int64_t setting) const {
@@ -132,7 +129,7 @@ int64_t Run::every(int64_t setting) const {
 // The run was stopped at the step of an evaluation, before it.
 bool Run::evaluation_owed() const {
   int64_t steps = every(config_.train.eval_every);
-  return start_step_ > 0 && steps > 0 && start_step_ % steps == 0 && evaluated_ != start_step_;
+  return start_step_ > 0 && steps > 0 && start_step_ % steps == 0 && evaluations_.last_step() != start_step_;
 }
 
 TrainerOptions Run::trainer_options() const {
@@ -144,7 +141,8 @@ TrainerOptions Run::trainer_options() const {
           .parity_every = config_.parallel.parity_every,
           .evaluation_owed = evaluation_owed(),
           .graph = config_.device.graph,
-          .learning_rate = config_.train.lr,
+          .skip_nonfinite = config_.train.nonfinite == "skip",
+          .learning_rate = scaled_learning_rate(config_, first_ranks_),
           .clip_norm = config_.train.clip_norm,
           .schedule{config_.train.schedule, Schedule::warmup_from(config_.train.warmup, total_steps_), total_steps_}};
 }
@@ -155,7 +153,7 @@ int64_t Run::competing_pairs() const {
 }
 
 // What check_resumable compares, and what only goes on. The number of ranks is not among it.
-RunState Run::state(int64_t step) const {
+RunState Run::state(int64_t step) {
   RunState s;
   s.set("step", step);
   s.set("global_batch", batches_.global_batch());
@@ -164,9 +162,12 @@ RunState Run::state(int64_t step) const {
   s.set("seed", config_.train.seed);
   s.set("shuffle", int64_t(config_.data.shuffle));
   s.set("data.image_pipeline", config_.data.image_pipeline);
-  s.set("evaluated", evaluated_);
+  s.set("updates", engine_.optimizer().steps());
+  s.set("ranks", first_ranks_);
+  s.set("seconds", time_.seconds());
+  if (config_.average.decay > 0) s.set("average.decay", fmt::format("{}", config_.average.decay));
+  evaluations_.save(s);
   if (engine_.device().is_cuda()) s.set(kProducts, ops::product_algorithms(engine_.device()));
-  if (std::isfinite(best_)) s.set("best_metric", best_), s.set("best_of", best_of_);
   // So that a checkpoint can be exported by itself.
   const ModelSource& source = engine_.source();
   s.set("config.json", model_config_json(source.config, source.architecture()));
@@ -184,18 +185,13 @@ RunState Run::state(int64_t step) const {
 void Run::resume_from(const Checkpoint& checkpoint) {
   check_resumable(checkpoint, state(checkpoint.step));
   load_checkpoint(checkpoint.path, engine_.task().parameters(), engine_.checkpoint_tensors());
-  engine_.optimizer().set_steps(checkpoint.step);
+  engine_.optimizer().set_steps(checkpoint.state.integer("updates"));
   engine_.master_changed();
   start_step_ = checkpoint.step;
   record_.step = start_step_;
-  evaluated_ = checkpoint.state.integer("evaluated");
-  if (checkpoint.state.has("best_metric")) {
-    if (checkpoint.state.text("best_of") == best_of_)
-      best_ = checkpoint.state.number("best_metric");
-    else
-      log::warn("the best so far was {}, and this run asks for {}: the search for the best begins anew",
-                checkpoint.state.text("best_of"), best_of_);
-  }
+  first_ranks_ = checkpoint.state.integer("ranks");
+  time_.resume(checkpoint.state.number("seconds"));
+  evaluations_.restore(checkpoint.state);
   log::info("resumed from {} at step {} of {}", checkpoint.path.string(), start_step_, total_steps_);
 }
 
@@ -203,33 +199,33 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
   record_.step = step;
   fault_.at("eval", step, clock_, engine_);
   if (eval_loader_->done()) eval_loader_->restart();  // it begins anew, unless this is the first time
+  const bool averaged = config_.average.decay > 0 && config_.average.evaluate;
+  if (averaged) engine_.exchange_average();
   auto metrics = evaluate(engine_.task(), engine_.work(), engine_.upload(), *eval_loader_, comm_);
-  evaluated_ = step, improved_ = false;
-  if (config_.run.best != "none") {
-    double value = metrics.at(config_.run.best), sign = config_.run.best == "eval_loss" ? -1 : 1;
-    if (std::isfinite(value) && !(sign * value <= sign * best_)) best_ = value, improved_ = true;
-    if (improved_) {
-      export_model("best");
-      comm_.barrier();  // here, not in the next step, where waiting counts as a stall
-    }
+  evaluations_.add(step, metrics, comm_);
+  if (evaluations_.improved()) {
+    export_model("best", engine_.checkpoint_values().master);
+    comm_.barrier();  // here, not in the next step, where waiting counts as a stall
   }
+  if (averaged) engine_.exchange_average();
   return metrics;
 }
 
-std::string Run::save(int64_t step, bool is_best) {
+std::string Run::save(int64_t step, bool evaluated) {
   Path path;
   fault_.at("save", step, clock_, engine_);
   CheckpointValues values = engine_.checkpoint_values();
   if (first())
-    path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(), values, is_best,
-                           {.last = config_.run.keep_last});
+    path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(), values,
+                           evaluated ? evaluations_.score() : std::nullopt,
+                           {.last = config_.run.keep_last, .best = config_.run.keep_best});
   else
-    for (const ValuesOf& part : {values.master, values.m, values.v}) engine_.give_values(part);
+    for (const ValuesOf& part : {values.master, values.m, values.v, values.average})
+      if (part) engine_.give_values(part);
   return comm_.broadcast_text(path.string(), 0);
 }
 
-void Run::export_model(const std::string& name) {
-  ValuesOf values = engine_.checkpoint_values().master;
+void Run::export_model(const std::string& name, const ValuesOf& values) {
   if (!first()) return engine_.give_values(values);
   const ModelSource& source = engine_.source();
   viaduct::export_model(folder() / name, source.config, source.architecture(), engine_.task().parameters(), values,
@@ -251,76 +247,64 @@ Exit Run::run(const Accepted& accepted) {
   comm_.barrier();  // no rank refuses any more
   if (first() && accepted) accepted(config_);
   comm_.barrier();
-  say_plan();
+  if (first())
+    say_plan({config_, engine_, data_, train_texts_, batches_, total_steps_,
+              scaled_learning_rate(config_, first_ranks_), comm_});
 
   RunLog run_log(config_, engine_, comm_, start_step_);
   auto sync = make_grad_sync(sync_options(), engine_.task().parameters(), comm_);
   agree_on("the collectives of a step", sync->collectives(), comm_);
-  Trainer::Hooks hooks{.save =
-                           [&](int64_t step, const auto& metrics) {
-                             record_.step = step;
-                             return save(step, improved_ && !metrics.empty());
-                           },
-                       .before_step =
-                           [&](int64_t step) {
-                             record_.step = step;
-                             if (config_.fault.kind != "none") sync->settle();  // damage must not be overwritten
-                             fault_.at("step", step, clock_, engine_);
-                           },
-                       .parity = [&](int64_t step) { check_parity(engine_.task().parameters(), step, comm_); },
-                       .stop_requested = stop_requested};
   if (data_.eval && config_.train.eval_every >= 0) {  // made now, so that what is wrong with the data is said now
     eval_loader_.emplace(
         data_.eval, loader_options(config_, Pass::evaluation, engine_.source(), eval_texts_, comm_, engine_.device()));
-    hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
     run_log.show_pictures_of(data_.eval);
   }
 
-  Loader loader(data_.train,
-                loader_options(config_, Pass::training, engine_.source(), train_texts_, comm_, engine_.device()),
-                start_step_);
+  const LoaderOptions training =
+      loader_options(config_, Pass::training, engine_.source(), train_texts_, comm_, engine_.device());
+  Loader loader(data_.train, training, start_step_);
   Trainer trainer(engine_.task(), *sync, engine_.optimizer(), loader, engine_.upload(), engine_.work(), clock_,
-                  trainer_options(), std::move(hooks), run_log.observers());
+                  trainer_options(), hooks(*sync, training), run_log.observers());
+  time_.begin();
   RunEnd end = trainer.run();
   run_log.conclude();
   if (end == RunEnd::preempted) {
     log::info("stopped on request after a step; go on with --run.resume auto");
     return Exit::preempted;
   }
-  export_model("model");
-  run_log.write_totals(total_steps_, double(batches_.samples_before(total_steps_)) / double(batches_.samples));
+  if (record_.step < total_steps_) {
+    ending_ =
+        evaluations_.reason_to_stop().empty() ? "the time of train.max_seconds is up" : evaluations_.reason_to_stop();
+    log::info("the run ends at step {} of {}: {}", record_.step, total_steps_, ending_);
+  }
+  const CheckpointValues values = engine_.checkpoint_values();
+  export_model("model", values.master);
+  if (values.average) export_model("average", values.average);
+  run_log.write_totals(record_.step, double(batches_.samples_before(record_.step)) / double(batches_.samples));
   comm_.barrier();
   return Exit::ok;
 }
 
-// Of the parameters, ", 12.3 M of them frozen".
-std::string Run::frozen_words() {
-  int64_t frozen = engine_.task().parameters().frozen_count();
-  return config_.task.freeze.empty() ? "" : fmt::format(", {:.1f} M of them frozen", double(frozen) / 1e6);
-}
-
-void Run::say_texts() {
-  const ModelSource& source = engine_.source();
-  const int64_t most = source.max_text_length(config_);
-  auto full = std::count_if(train_texts_->begin(), train_texts_->end(), [&](TextSize s) { return s.tokens == most; });
-  log::info("texts: up to {} tokens with <s> and </s>, padded to {}{}", source.text_tokens,
-            config_.data.padding == "longest" ? "the longest of a step" : "that",
-            full ? fmt::format("; {} of {} fill {} tokens and may be cut", full, train_texts_->size(), most) : "");
-}
-
-void Run::say_plan() {
-  const ModelSource& source = engine_.source();
-  if (source.tokenizer) log::info("task: {} ({})", source.choice.text(), config_.origin("task.name"));
-  log::info("model: {}, {:.1f} M parameters{}, {}", describe(source.config), double(engine_.parameter_count()) / 1e6,
-            frozen_words(), config_.train.precision);
-  log::info("data: {} {} to train on{}", data_.train->size(), data_.train->has_text() ? "images with texts" : "images",
-            data_.eval ? fmt::format(", {} {}held out", data_.eval->size(), source.tokenizer ? "texts " : "") : "");
-  if (source.tokenizer) say_texts();
-  log::info("device: {}", describe(engine_.device()));
-  log::info("memory: {}", plan_text(engine_.plan()));
-  log::info("steps: {} of {} samples ({} ranks x {} x {}), {} an epoch", total_steps_, batches_.global_batch(),
-            batches_.ranks, batches_.batch_size, batches_.accumulate, batches_.steps_per_epoch());
-  if (comm_.size() > 1) log::info("gradients: {} over {}", config_.parallel.strategy, comm_.name(engine_.device()));
+Trainer::Hooks Run::hooks(GradSync& sync, const LoaderOptions& training) {
+  Trainer::Hooks hooks;
+  if (eval_loader_) hooks.evaluate = [&](int64_t step) { return evaluate_at(step); };
+  hooks.save = [&](int64_t step, const auto& metrics) {
+    record_.step = step;
+    return save(step, !metrics.empty());
+  };
+  hooks.before_step = [&](int64_t step) {
+    record_.step = step;
+    if (config_.fault.kind != "none") sync.settle();  // damage must not be overwritten
+    fault_.at("step", step, clock_, engine_);
+  };
+  hooks.parity = [&](int64_t step) { check_parity(engine_.task().parameters(), step, comm_); };
+  hooks.stop_requested = [&] { return stop_requested() || (first() && time_.up()); };
+  hooks.over = [&] { return comm_.broadcast_text(time_.up() ? "up" : "", 0) == "up"; };
+  hooks.enough = [&] { return !evaluations_.reason_to_stop().empty() || time_.was_up(); };
+  hooks.explain = [&](int64_t step, const std::vector<int>& ranks) {
+    return find_nonfinite(engine_, data_.train, training, step, ranks, comm_);
+  };
+  return hooks;
 }
 
 }  // namespace
@@ -351,7 +335,7 @@ Exit run_training(const Config& config, Communicator& world, const Accepted& acc
     Exit code = run->run(accepted);
     comm.barrier();
     record.ended = true;
-    if (comm.rank() == 0) conclude(code, code == Exit::ok ? "every step was done" : "stopped on request, state saved");
+    if (comm.rank() == 0) conclude(code, code == Exit::ok ? run->ending() : "stopped on request, state saved");
     return code;
   } catch (const RankError& e) {
     conclude(e.code(), e.what(), e.rank());

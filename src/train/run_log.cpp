@@ -72,7 +72,7 @@ void RunLog::write_summary(const std::string& bound) const {
                                     {"host", log::identity().host},
                                     {"ranks", comm_.size()},
                                     {"threads", omp_get_max_threads()},
-                                    {"communicator", comm_.name()},
+                                    {"communicator", comm_.name(engine_.device())},
                                     {"memory_bytes", memory_json(engine_.plan())}};
   if (!bound.empty()) summary["bound"] = bound;
   write_file_durable(Path(config_.run.output) / "summary.json",

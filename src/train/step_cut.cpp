@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/check.hpp"
+
 namespace viaduct {
 namespace {
 bool invariant(const Config& config) { return config.parallel.reduction == "invariant"; }
@@ -9,6 +11,7 @@ bool invariant(const Config& config) { return config.parallel.reduction == "inva
 
 StepCut step_cut(const Config& config) {
   const TrainSection& train = config.train;
+  if (train.batch_size == 0) fail_config("train.batch_size = auto is for viaduct train and plan; give a number here");
   if (!invariant(config)) return {train.batch_size, train.accumulate};
   return {config.parallel.micro_batch, train.batch_size * train.accumulate / config.parallel.micro_batch};
 }

@@ -19,6 +19,8 @@ class Task {
   virtual void train(Ctx&, const Batch&, GradSink&) = 0;
   // Whether a pass is the same work for any batch of the same shapes, so that it can be recorded and replayed.
   virtual bool replayable() const { return true; }
+  // Whether a sample's loss is the same whatever the others of its batch are.
+  virtual bool samples_stand_alone() const { return true; }
   // The same for a rank without samples in a pass in which others have some: every block is reported.
   virtual void train_nothing(Ctx&, GradSink& sink) { report_all(parameters(), sink); }
   // Adds the sums of every metric of the task; a batch without samples adds none but names them all.

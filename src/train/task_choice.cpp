@@ -86,12 +86,18 @@ TaskChoice choose_task(const Config& config) {
     refuse(config, "task.itm_negatives", "hard", "needs itm and itc in task.name: itc says which texts are similar");
   if (config.task.negatives == "global" && choice.itc == 0)
     refuse(config, "task.negatives", "global", "needs itc in task.name");
-  const std::string& best = config.run.best;
   const bool has_accuracy = choice.classifies() || choice.itm > 0 || (choice.mlm > 0 && choice.losses() == 1);
-  if (best == "eval_accuracy" && !has_accuracy)
-    refuse(config, "run.best", best, fmt::format("task.name = {} has no accuracy; use eval_loss", name));
-  if (best.find("recall") != best.npos && choice.itc == 0)
-    refuse(config, "run.best", best, "recall is measured with itc in task.name");
+  for (const auto& [key, metric] : {std::pair{"run.best", config.run.best}, {"stop.monitor", config.stop.monitor}}) {
+    if (metric == "eval_accuracy" && !has_accuracy)
+      refuse(config, key, metric, fmt::format("task.name = {} has no accuracy; use eval_loss", name));
+    if (metric.find("recall") != metric.npos && choice.itc == 0)
+      refuse(config, key, metric, "recall is measured with itc in task.name");
+  }
+  for (const auto& [key, value] : {std::pair{"augment.mixup", config.augment.mixup},
+                                   {"augment.cutmix", config.augment.cutmix},
+                                   {"augment.label_smoothing", config.augment.label_smoothing}})
+    if (value > 0 && !choice.classifies())
+      refuse(config, key, fmt::format("{}", value), "is for task.name = classification, where an image has a label");
   const bool invariant = config.parallel.reduction == "invariant";
   if (invariant && config.task.negatives == "global")
     refuse(

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/base/log.hpp"
 #include "train/rank_error.hpp"
 
 namespace viaduct {
@@ -66,25 +67,27 @@ Trainer::Trainer(Task& task, GradSync& sync, AdamW& optimizer, Loader& loader, B
 
 RunEnd Trainer::run() {
   auto due = [&](int64_t every) { return every && done_ % every == 0; };
+  auto ask = [](const std::function<bool()>& hook) { return hook && hook(); };
   bool stopping = false;
   if (options_.evaluation_owed) save(evaluate());
+  bool over = done_ == options_.total_steps || ask(hooks_.enough);
   begin_interval();
-  while (done_ < options_.total_steps && !stopping) {
+  while (!over && !stopping) {
     if (hooks_.before_step) hooks_.before_step(done_);
     StepTail tail = step();
     ++done_;
     report(tail);
     if (due(options_.parity_every)) settle(), hooks_.parity(done_);
-    stopping = tail.stop > 0;
-    bool last = done_ == options_.total_steps;
+    over = done_ == options_.total_steps || (tail.stop > 0 && ask(hooks_.over));
+    stopping = tail.stop > 0 && !over;
     std::map<std::string, double> metrics;
-    if (last || (!stopping && due(options_.eval_every))) metrics = evaluate();
-    if (last || stopping || due(options_.checkpoint_every)) save(metrics);
+    if (over || (!stopping && due(options_.eval_every))) metrics = evaluate(), over = over || ask(hooks_.enough);
+    if (over || stopping || due(options_.checkpoint_every)) save(metrics);
     begin_interval();
   }
   settle();
   clock_.enter(Phase::finish);
-  return stopping && done_ < options_.total_steps ? RunEnd::preempted : RunEnd::completed;
+  return stopping ? RunEnd::preempted : RunEnd::completed;
 }
 
 std::map<std::string, double> Trainer::evaluate() {
@@ -167,22 +170,30 @@ StepTail Trainer::conclude() {
   work_.packed.values_changed();
   const StepTail tail = StepTail::of(numbers_.sums());
   last_.grad_norm = numbers_.scalars()[ops::step_scalar::grad_norm];
-  last_.loss = tail.loss_sum / double(tail.terms);
-  if (tail.nonfinite || !std::isfinite(last_.grad_norm) || !std::isfinite(last_.loss)) fail_diverged(tail);
+  last_.loss = tail.nonfinite ? std::nan("") : tail.loss_sum / double(tail.terms);
+  if (!std::isfinite(last_.grad_norm) || !std::isfinite(last_.loss)) leave_out(tail);
   return tail;
 }
 
-void Trainer::fail_diverged(const StepTail& tail) {
+// The device has seen it too, and has left the update out (ops::clip).
+void Trainer::leave_out(const StepTail& tail) {
+  optimizer_.take_back();
+  settle();
   std::vector<int> ranks;
   if (tail.nonfinite) ranks = sync_.nonfinite_ranks();
-  const std::string found = ranks.empty() ? fmt::format("loss {}, gradient norm {}", last_.loss, last_.grad_norm)
-                                          : fmt::format("the loss of {} {} is not finite",
-                                                        ranks.size() == 1 ? "rank" : "ranks", fmt::join(ranks, ", "));
-  throw RankError(
-      ranks.empty() ? -1 : ranks[0], Exit::diverged,
-      fmt::format("training diverged at step {}: {}; the checkpoints before it are intact; try a smaller train.lr, "
-                  "a train.warmup, or look at the data of this step",
-                  done_ + 1, found));
+  const Nonfinite what = hooks_.explain ? hooks_.explain(done_, ranks) : Nonfinite{};
+  clock_.enter(Phase::optimizer);
+  std::string found = ranks.empty() ? fmt::format("loss {}, gradient norm {}", last_.loss, last_.grad_norm)
+                                    : fmt::format("the loss of {} {} is not finite",
+                                                  ranks.size() == 1 ? "rank" : "ranks", fmt::join(ranks, ", "));
+  found += what.text();
+  if (!options_.skip_nonfinite || what.lasting)
+    throw RankError(ranks.empty() ? -1 : ranks[0], Exit::diverged,
+                    fmt::format("training diverged at step {}: {}; the checkpoints before it are intact; try a smaller "
+                                "train.lr, a train.warmup, or look at these samples",
+                                done_ + 1, found));
+  log::info("step {} is left out: {}", done_ + 1, found);
+  for (Observer* o : observers_) o->left_out(done_ + 1, epoch_at(done_ + 1), what);
 }
 
 void Trainer::report(const StepTail& tail) {
@@ -195,6 +206,7 @@ void Trainer::report(const StepTail& tail) {
   last_.step_samples = last_.samples - loader_.plan().samples_before(done_ - 1);
   last_.samples_per_second = double(last_.step_samples) / last_.seconds;
   last_.quarantined += tail.quarantined;
+  last_.left_out = done_ - optimizer_.steps();
   last_.data_seconds = clock_.seconds(Phase::data);
   const double forward = clock_.seconds(Phase::forward), backward = clock_.seconds(Phase::backward);
   const double comm = clock_.seconds(Phase::comm), optimizer = clock_.seconds(Phase::optimizer);

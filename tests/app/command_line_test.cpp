@@ -47,7 +47,6 @@ TEST(CommandLine, RefusalsSayWhatIsWrong) {
       {"train --train.lr", "command line:"},
       {"train --train.lr -1", "train.lr = '-1' (command line): expected a number of at least 0"},
       {"train --train.precision fp16", "expected one of fp32, bf16"},
-      {"train --train.nonfinite skip", "skip is not in this version; use stop"},
       {"plan --task.name itn", "did you mean itm?"},
       {"plan --task.name itm", "needs an image-text model: model.arch = bridgetower"},
       {"plan --task.name distillation", "distillation is not in this version"},

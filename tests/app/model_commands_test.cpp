@@ -124,6 +124,15 @@ TEST_F(ModelCommands, PlanCountsViTBase) {
   EXPECT_EQ(viaduct("plan " + run()).code, 0);
 }
 
+TEST_F(ModelCommands, AnAutomaticBatchIsForTrainingAndItsPlan) {
+  Result plan = viaduct("plan --plan.memory_gb 2 --train.batch_size auto " + run());
+  ASSERT_EQ(plan.code, 0) << plan.err;
+  EXPECT_EQ(plan.out.find("training, 0 images a pass"), std::string::npos) << plan.out;
+  Result eval = viaduct("eval " + run() + " --train.batch_size auto --data.eval " + scenes() + "/eval");
+  EXPECT_EQ(eval.code, 2);
+  EXPECT_NE(eval.err.find("train.batch_size = auto is for viaduct train and plan"), std::string::npos) << eval.err;
+}
+
 TEST_F(ModelCommands, BenchWritesWhatItPrints) {
   for (const std::string subject : {"train", "infer", "loader"}) {
     Result result = ranks(

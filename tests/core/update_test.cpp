@@ -39,12 +39,9 @@ class TorchAdamW : public testing::Test {
     m.assign(value.size(), 0), v.assign(value.size(), 0);
     for (size_t step = 0; step < rates.size(); ++step) {
       for (float& g : gradients[step]) g = float(g * factor);
-      Numbers scalars{rates[step],
-                      1 - std::pow(beta1, double(step + 1)),
-                      std::sqrt(1 - std::pow(beta2, double(step + 1))),
-                      0,
-                      1 / factor,
-                      0};
+      Numbers scalars{rates[step], 1 - std::pow(beta1, double(step + 1)),
+                      std::sqrt(1 - std::pow(beta2, double(step + 1))), 0, 1 / factor};
+      scalars.resize(ops::step_scalar::count);
       ops::adamw(ctx, {.value = view(value),
                        .master = view(value),
                        .m = view(m),

@@ -113,6 +113,45 @@ OpCase skipped(const std::string& why, double squared_norm, double nonfinite, bo
           .exact = true};
 }
 
+// torch.lerp of every element; `factor`: of the gradients, not finite where a step is left out.
+OpCase moving_average(int64_t n, double weight, double factor) {
+  constexpr auto stat = Operand::Type::stat;
+  return {.name = "moving_average/" + std::to_string(n) + (std::isfinite(factor) ? "" : "/left_out") +
+                  (weight == 1 ? "/first" : ""),
+          .operands = {inout("average", {n}, stat), in("values", {n}, normal(), stat),
+                       scalars_of({1e-3, 0.1, 0.03, 1, factor, 0, weight})},
+          .run = [](Ctx& ctx, const Tensors& t) { ops::moving_average(ctx, t["average"], t["values"], t["scalars"]); },
+          .reference = reference([=](auto& v) {
+            using R = real_of<decltype(v)>;
+            if (!std::isfinite(factor)) return;
+            for (size_t i = 0; i < size_t(n); ++i) {
+              R &a = v["average"][i], x = v["values"][i], w = R(weight);
+              a = w < R(0.5) ? a + w * (x - a) : x - (x - a) * (1 - w);
+            }
+          }),
+          .dtypes = {DType::f32, DType::f64}};
+}
+
+OpCase exchange(int64_t n) {
+  constexpr auto stat = Operand::Type::stat;
+  return {.name = "exchange/" + std::to_string(n),
+          .operands = {inout("a", {n}, stat), inout("b", {n}, stat)},
+          .run = [](Ctx& ctx, const Tensors& t) { ops::exchange(ctx, t["a"], t["b"]); },
+          .reference = reference([](auto& v) { std::swap(v["a"], v["b"]); }),
+          .dtypes = {DType::f32, DType::f64},
+          .exact = true};
+}
+
+// adamw(), with a rate of its own.
+OpCase at_rate(OpCase c, double rate) {
+  c.name += "/rate";
+  c.run = [=](Ctx& ctx, const Tensors& t) {
+    ops::adamw(ctx, {t["master"], t["master"], t["m"], t["v"], t["grad"], t["scalars"], 0.9, 0.999, 1e-8, 0.05, rate});
+  };
+  c.operands[4] = scalars_of({3e-4 / rate, 1 - 0.9, std::sqrt(1 - 0.999), 1, 0.37, 0});
+  return c;
+}
+
 const AddCases rows{{
     squared_norm(1000),
     squared_norm(3 * ops::kNormChunk + 77),
@@ -126,12 +165,20 @@ const AddCases rows{{
     adamw(5, 3, true),
     adamw(40003, 12, false),
     adamw(40003, 12, true),
+    at_rate(adamw(1000, 1, false), 0.25),
+    moving_average(40003, 0.001, 1),
+    moving_average(1000, 0.75, 1),
+    moving_average(5, 1, 1),
+    moving_average(1000, 0.001, NAN),
+    exchange(40003),
+    exchange(3),
     skipped("infinite_norm", INFINITY, 0, false),
     skipped("infinite_norm", INFINITY, 0, true),
     skipped("norm_is_no_number", NAN, 0, false),
     skipped("nonfinite_loss", 400, 1, false),
     skipped("nonfinite_loss", 400, 1, true),
     measured(squared_norm(40'000'000)),
+    measured(moving_average(20'000'000, 0.001, 1)),
     measured(adamw(20'000'000, 12, false)),
     measured(adamw(20'000'000, 12, true)),
 }};

@@ -72,11 +72,11 @@ std::vector<std::string> names_in(const Path& folder) {
   return names;
 }
 
-Path save(const Path& folder, uint64_t step, bool is_best = false, int64_t keep = 2) {
+Path save(const Path& folder, uint64_t step, std::optional<Score> score = {}, Retention keep = {}) {
   Rig rig(step);
-  return save_checkpoint(folder, int64_t(step), rig.state, rig.store, values_in(rig.store, rig.tensors()), is_best,
-                         {keep});
+  return save_checkpoint(folder, int64_t(step), rig.state, rig.store, values_in(rig.store, rig.tensors()), score, keep);
 }
+Score loss_of(double value) { return {value, true, "a loss"}; }
 
 TEST(Checkpoint, IsReadBackToTheBit) {
   TempFolder folder;
@@ -102,7 +102,7 @@ TEST(Checkpoint, LongTextsOfTheStateAreReadBack) {
   std::string letters, controls(12 << 20, '\x01');
   for (int i = 0; i < 12 << 20; ++i) letters += "\u0120";
   rig.state.set("letters", letters), rig.state.set("controls", controls);
-  Path path = save_checkpoint(folder.path(), 1, rig.state, rig.store, values_in(rig.store, rig.tensors()), false);
+  Path path = save_checkpoint(folder.path(), 1, rig.state, rig.store, values_in(rig.store, rig.tensors()), {});
   EXPECT_TRUE(open_checkpoint(path).state == rig.state);
   EXPECT_LT(fs::file_size(path / "state.json"), letters.size() + 6 * controls.size() + 1000) << "two bytes stay two";
 }
@@ -168,8 +168,7 @@ struct HalfFrozen {
 TEST(Checkpoint, WhatIsFrozenIsInTheWeightsAndHasNoMoments) {
   TempFolder folder;
   HalfFrozen saved(1), loaded(100);
-  Path path =
-      save_checkpoint(folder.path(), 1, saved.state, saved.store, values_in(saved.store, saved.tensors()), false);
+  Path path = save_checkpoint(folder.path(), 1, saved.state, saved.store, values_in(saved.store, saved.tensors()), {});
   auto names = [&](const char* file) {
     SafetensorsFile tensors(path / file);
     std::vector<std::string> found;
@@ -186,26 +185,41 @@ TEST(Checkpoint, WhatIsFrozenIsInTheWeightsAndHasNoMoments) {
 
 TEST(Checkpoint, KeepsTheLastOnesAndTheBest) {
   TempFolder folder;
-  save(folder.path(), 1, true);
+  save(folder.path(), 1, loss_of(0.5));
   save(folder.path(), 2);
-  save(folder.path(), 3);
+  save(folder.path(), 3, loss_of(0.5));  // no better
   save(folder.path(), 4);
   EXPECT_THAT(names_in(folder.path()), ElementsAre("best", "step-00000001", "step-00000003", "step-00000004"));
-  EXPECT_EQ(best_checkpoint(folder.path()), folder / "step-00000001");
-  save(folder.path(), 5, true, 1);
+  EXPECT_THAT(best_checkpoints(folder.path()), ElementsAre(folder / "step-00000001"));
+  save(folder.path(), 5, loss_of(0.25), {.last = 1});
   EXPECT_THAT(names_in(folder.path()), ElementsAre("best", "step-00000005"));
-  save(folder.path(), 100'000'000, false, 1);
+  save(folder.path(), 100'000'000, {}, {.last = 1});
   EXPECT_EQ(find_latest_checkpoint(folder.path())->step, 100'000'000);
   write_bytes(folder / "best", "../../etc");
-  EXPECT_FALSE(best_checkpoint(folder.path()));
+  EXPECT_TRUE(best_checkpoints(folder.path()).empty());
+}
+
+TEST(Checkpoint, KeepsTheBestOnesByTheirScores) {
+  TempFolder folder;
+  const Retention keep{.last = 1, .best = 2};
+  auto accuracy = [](double value) { return Score{value, false, "an accuracy"}; };
+  for (auto [step, value] : {std::pair{1, 0.5}, {2, 0.75}, {3, 0.25}, {4, 0.75}, {5, 0.125}})
+    save(folder.path(), uint64_t(step), accuracy(value), keep);
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("best", "step-00000002", "step-00000004", "step-00000005"));
+  EXPECT_THAT(best_checkpoints(folder.path()), ElementsAre(folder / "step-00000002", folder / "step-00000004"));
+  EXPECT_THAT(read_bytes(folder / "best"), HasSubstr("step-00000002 0.75 an accuracy\n"));
+  save(folder.path(), 6, loss_of(3), keep);  // another metric: the others cannot be compared with it
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("best", "step-00000006"));
+  for (uint64_t step : {7, 8, 9}) save(folder.path(), step, {}, {.last = 0});
+  EXPECT_EQ(names_in(folder.path()).size(), 5u) << "all are kept";
 }
 
 TEST(Checkpoint, ReplacesTheSameStepAndSetsLaterOnesAside) {
   Log log;
   TempFolder folder;
-  for (uint64_t step : {10, 20, 30}) save(folder.path(), step, false, 3);
+  for (uint64_t step : {10, 20, 30}) save(folder.path(), step, {}, {.last = 3});
   write_bytes(folder / "step-00000020" / "stray", "x");  // must not keep the run from saving
-  save(folder.path(), 20, false, 3);
+  save(folder.path(), 20, {}, {.last = 3});
   EXPECT_THAT(names_in(folder.path()), ElementsAre("abandoned-step-00000030", "step-00000010", "step-00000020"));
   EXPECT_THAT(log.text, HasSubstr("set aside as abandoned-step-00000030"));
   EXPECT_EQ(names_in(folder / "step-00000020").size(), 5u);

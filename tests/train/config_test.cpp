@@ -111,6 +111,10 @@ TEST(Config, WordsStandForNumbers) {
   set(c, "train.eval_every", "never", "");
   EXPECT_EQ(c.train.eval_every, -1);
   EXPECT_EQ(value_text(c, "train.eval_every"), "never");
+  set(c, "stop.stopping_threshold", "0.25", "");
+  EXPECT_EQ(c.stop.stopping_threshold, 0.25);
+  set(c, "stop.stopping_threshold", "none", "");
+  EXPECT_EQ(value_text(c, "stop.stopping_threshold"), "none");
 }
 
 TEST(Config, EffectiveConfigReadsBack) {
@@ -135,7 +139,7 @@ TEST(Config, EffectiveConfigReadsBack) {
 
 TEST(Config, EveryKeyIsInTheHelpOnce) {
   auto help = config_help({"model", "task", "data", "train", "parallel", "fault", "run", "predict", "plan", "report",
-                           "scenes", "bench", "device"});
+                           "scenes", "bench", "device", "stop", "augment", "average"});
   Config c;
   c.sections([&](const std::string& section, auto& fields) {
     fields.fields([&](const std::string& name, auto&, const Rule&, const std::string& text) {
@@ -197,14 +201,31 @@ TEST(Config, RefusesBadValues) {
       {"model.hidden_size", "wide", "model.hidden_size = 'wide' (command line): expected a whole number"},
       {"model.qkv_bias", "1", "expected true or false"},
       {"parallel.timeout_seconds", "0", "expected a number above 0"},
+      {"train.nonfinite", "hide", "expected one of stop, skip"},
+      {"train.batch_size", "large", "expected a whole number from 1 to below 1000000 or auto"},
+      {"train.max_seconds", "-1", "expected a number of at least 0"},
+      {"train.samples", "0", "or epochs"},
+      {"train.layer_decay", "1.5", "expected a number above 0 and at most 1"},
+      {"train.lr_scaling", "square", "expected one of none, linear, sqrt"},
+      {"stop.monitor", "loss", "expected one of none, eval_loss"},
+      {"stop.monitor", "eval_loss", "needs data.eval"},
+      {"stop.mode", "least", "expected one of auto, min, max"},
+      {"stop.min_delta", "-0.1", "expected a number of at least 0"},
+      {"stop.patience", "-1", "expected a whole number of at least 0"},
+      {"stop.stopping_threshold", "low", "expected a number or none"},
+      {"run.keep_last", "0", "or all"},
+      {"run.keep_best", "0", "expected a whole number from 1"},
+      {"augment.mixup", "-1", "expected a number from 0"},
+      {"augment.random_erasing", "1.1", "expected a number from 0 to 1"},
+      {"augment.mix_probability", "0", "expected a number above 0 and at most 1"},
+      {"augment.label_smoothing", "1", "expected a number from 0 to below 1"},
+      {"average.decay", "1", "expected a number from 0 to below 1"},
   };
   for (const auto& [key, value, expected] : cases)
     EXPECT_NE(refusal_of(key, value).find(expected), std::string::npos) << key << " = " << value;
 }
 
 TEST(Config, RefusesWhatThisVersionDoesNotHave) {
-  EXPECT_EQ(refusal_of("train.nonfinite", "skip"),
-            "train.nonfinite = 'skip' (command line): skip is not in this version; use stop");
   EXPECT_EQ(refusal_of("task.teacher", "folder"), "task.teacher (command line) is not in this version; remove it");
 }
 

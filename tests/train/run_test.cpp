@@ -27,6 +27,18 @@ TEST_F(RunTest, TheNumberOfRanksDoesNotChangeTheLosses) {
       1e-6);
 }
 
+TEST_F(RunTest, NorDoTheyChangeWhatIsMixed) {
+  const Settings mixed = {
+      {"augment.mixup", "0.8"},           {"augment.cutmix", "1"}, {"augment.random_erasing", "0.25"},
+      {"augment.label_smoothing", "0.1"}, {"train.steps", "14"},   {"train.lr", "0"}};
+  auto one = steps(train("one", 1, mixed + Settings{{"train.batch_size", "8"}}));
+  expect_same_losses(one, steps(train("two", 2, mixed + Settings{{"train.batch_size", "4"}, {"data.workers", "2"}})),
+                     1e-6);
+  auto plain = steps(train("plain", 1, {{"train.steps", "14"}, {"train.lr", "0"}}));
+  EXPECT_NE(one[0]["loss"], plain[0]["loss"]);
+  EXPECT_NE(one[0]["loss"], one[12]["loss"]) << "the same images in the next epoch, mixed otherwise";
+}
+
 // The last batch of an epoch is short, and some ranks hold none of it.
 TEST_F(RunTest, AShortLastBatchIsExact) {
   namespace fs = std::filesystem;

@@ -102,6 +102,14 @@ TEST(TaskChoice, TheBestMetricIsOneThatTheTaskHas) {
   EXPECT_THAT(refusal(with("itm", "eval_text_to_image_recall@1")), HasSubstr("recall is measured with itc"));
 }
 
+TEST(TaskChoice, OnlyAClassifierHasLabelsToMix) {
+  for (const char* key : {"augment.mixup", "augment.cutmix", "augment.label_smoothing"}) {
+    EXPECT_NO_THROW(choose_task(config_of({{key, "0.25"}})));
+    EXPECT_THAT(refusal({{"task.name", "itm"}, {key, "0.25"}}),
+                HasSubstr(std::string(key) + " = '0.25' (command line): is for task.name = classification"));
+  }
+}
+
 TEST(TaskChoice, HasOneTextForAllSpellings) {
   for (const char* name : {"itm:1, itc:0.5", "itm,itc:0.5", " itm:1.0 , itc:5e-1"})
     EXPECT_EQ(chosen(name).text(), "itm:1, itc:0.5") << name;

@@ -54,4 +54,20 @@ void adamw(Ctx& ctx, const AdamWArgs& a) {
       ctx, [&] { cpu::adamw(a); }, [&] { cuda::adamw(ctx, a); });
 }
 
+void moving_average(Ctx& ctx, Tensor average, Tensor values, Tensor scalars) {
+  OperandCheck check{ctx, "moving_average"};
+  check.same_size("values", values, average, stat_dtype(average.dtype));
+  check("scalars", scalars, {step_scalar::count}, DType::f64);
+  run_on_device(
+      ctx, [&] { cpu::moving_average(average, values, scalars); },
+      [&] { cuda::moving_average(ctx, average, values, scalars); });
+}
+
+void exchange(Ctx& ctx, Tensor a, Tensor b) {
+  OperandCheck check{ctx, "exchange"};
+  check.same_size("b", b, a, stat_dtype(a.dtype));
+  run_on_device(
+      ctx, [&] { cpu::exchange(a, b); }, [&] { cuda::exchange(ctx, a, b); });
+}
+
 }  // namespace viaduct::ops

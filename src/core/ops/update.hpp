@@ -23,6 +23,7 @@ enum : int64_t {
   max_norm,          // 0: no clipping
   grad_scale,        // set by clip: what the summed gradient is multiplied by; NaN: there is no update
   grad_norm,         // set by clip: of the mean gradient, before clipping
+  average_weight,    // of the new values in their moving average
   count
 };
 }
@@ -41,7 +42,14 @@ struct AdamWArgs {
   Tensor value, master, m, v, grad;  // flat, of one length; master, m, v in fp32 (fp64 for fp64)
   Tensor scalars;                    // fp64 [step_scalar::count]
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  double rate = 1;  // of the learning rate
 };
 void adamw(Ctx&, const AdamWArgs&);
+
+// average += w (values - average) with w = scalars[average_weight], by torch.lerp's formula, which gives the values
+// themselves for w = 1; nothing where there is no update. average, values: flat, fp32 (fp64 in checks).
+void moving_average(Ctx&, Tensor average, Tensor values, Tensor scalars);
+// Exchanges the elements of two flat tensors, fp32 (fp64 in checks).
+void exchange(Ctx&, Tensor a, Tensor b);
 
 }  // namespace viaduct::ops

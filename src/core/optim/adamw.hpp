@@ -2,6 +2,7 @@
 // master values are fp32: the store itself in fp32, a buffer of this range in bf16 (the store then holds their
 // rounding).
 #pragma once
+#include <functional>
 #include <vector>
 
 #include "core/nn/parameter.hpp"
@@ -11,6 +12,8 @@ namespace viaduct {
 
 struct AdamWConfig {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  std::function<double(const Parameter&)> rate;  // of the learning rate for each parameter; absent: 1
+  double average_decay = 0;                      // of the moving average of the masters; 0: there is none
 };
 
 class AdamW {
@@ -19,6 +22,8 @@ class AdamW {
 
   // The numbers of the next update among those of the step, on the host: learning rate and bias corrections.
   void prepare(double* step_scalars, double learning_rate);
+  // The update that was prepared has been left out (ops::clip found the gradient unsound): it does not count.
+  void take_back() { --steps_; }
   // That update; step_scalars: ops::step_scalar on the device, with the factor of the gradients that ops::clip has set.
   void step(Ctx&, Tensor step_scalars);
   // After values were set from outside: the master follows the store, or the store is rounded from the master.
@@ -29,20 +34,27 @@ class AdamW {
   Tensor master() const { return master_; }  // [owned], as m and v
   Tensor m() const { return m_; }
   Tensor v() const { return v_; }
+  // The moving average of the masters, as torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn: the first
+  // update copies, each later one takes 1 - decay of the new values. Absent: none.
+  Tensor average() const { return average_; }
+  void begin_average(Ctx&);  // from the masters, before the first update
+  // The masters become the average and the average the masters; values_from_master() is the caller's. Twice: as before.
+  void exchange_average(Ctx&);
   int64_t steps() const { return steps_; }  // updates done: t of the bias corrections
   void set_steps(int64_t steps) { steps_ = steps; }
   int64_t bytes() const { return buffer_.bytes(); }
 
  private:
   struct Group {
-    Range range;  // neighbours with the same decay
+    Range range;  // neighbours with the same decay and rate
     bool decay;
+    double rate;
   };
   ParameterStore& store_;
   Range owned_;
   AdamWConfig config_;
   Buffer buffer_;
-  Tensor master_, m_, v_;
+  Tensor master_, m_, v_, average_;
   std::vector<Group> groups_;
   int64_t steps_ = 0;
 };

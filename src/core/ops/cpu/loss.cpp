@@ -26,9 +26,9 @@ void write_probabilities(To* to, const T* x, int64_t n, C largest, C sum, C weig
   for (int64_t i = 0; i < n; ++i) to[i] = exp(C(x[i]) - largest) * scale;
 }
 
-void check_labels(const int32_t* labels, int64_t samples, int64_t classes) {
+void check_labels(const int32_t* labels, int64_t samples, int64_t classes, bool may_be_ignored = true) {
   for (int64_t b = 0; b < samples; ++b)
-    if (labels[b] != kIgnoredLabel && (labels[b] < 0 || labels[b] >= classes))
+    if (!(may_be_ignored && labels[b] == kIgnoredLabel) && (labels[b] < 0 || labels[b] >= classes))
       fail(Exit::crash, fmt::format("cross_entropy: label {} of row {} should be in [0, {}) or {}", labels[b], b,
                                     classes, kIgnoredLabel));
 }
@@ -58,6 +58,38 @@ void cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, Tensor labels, 
       if (!dx) return;
       write_probabilities(dx, x, classes, largest, sum, C(weight));
       dx[label[b]] = C(weight) * (exp(own) / sum - C(1));
+    });
+  });
+}
+
+void soft_cross_entropy(Tensor losses, Tensor dlogits, Tensor logits, const SoftLabels& soft) {
+  int64_t samples = logits.shape[0], classes = logits.shape[1];
+  const int32_t *label = data<int32_t>(soft.labels), *other = soft.others ? data<int32_t>(soft.others) : label;
+  for (const int32_t* each : {label, other}) check_labels(each, samples, classes, false);
+  dispatch(logits.dtype, [&]<class T>() {
+    using C = compute_t<T>;
+    const T* from = data<T>(logits);
+    T* to = dlogits ? data<T>(dlogits) : nullptr;
+    C* loss = data<C>(losses);
+    const C* share = soft.shares ? data<C>(soft.shares) : nullptr;
+    const C base = C(soft.smoothing) / C(classes), rest = C(1) - C(soft.smoothing);
+    parallel_rows(samples, classes, [=](int64_t b) {
+      const T* x = from + b * classes;
+      auto [largest, sum] = exp_sum(x, classes);
+      const C mine = rest * (share ? share[b] : C(1)), theirs = rest - mine;
+      const C own = C(x[label[b]]) - largest, others = C(x[other[b]]) - largest;
+      C all = 0;
+      if (base > 0)
+#pragma omp simd reduction(+ : all)
+        for (int64_t c = 0; c < classes; ++c) all += C(x[c]) - largest;
+      loss[b] = std::log(sum) - (mine * own + theirs * others + base * all);
+      if (!to) return;
+      T* dx = to + b * classes;
+      const C scale = C(1) / sum;
+#pragma omp simd
+      for (int64_t c = 0; c < classes; ++c) dx[c] = exp(C(x[c]) - largest) * scale - base;
+      dx[other[b]] = exp(others) / sum - base - theirs;
+      dx[label[b]] = exp(own) / sum - base - (label[b] == other[b] ? rest : mine);
     });
   });
 }

@@ -4,6 +4,7 @@
 
 #include "core/ops/clip_step.hpp"
 #include "core/ops/cpu/parallel.hpp"
+#include "core/ops/lerp.hpp"
 
 namespace viaduct::ops::cpu {
 namespace {
@@ -27,13 +28,13 @@ template <class C>
 struct AdamWScalars {
   AdamWScalars(const AdamWArgs& a, const double* step)
       : grad_scale(C(step[step_scalar::grad_scale])),
-        decay(C(1 - step[step_scalar::learning_rate] * a.weight_decay)),
+        decay(C(1 - step[step_scalar::learning_rate] * a.rate * a.weight_decay)),
         one_minus_beta1(C(1 - a.beta1)),
         beta2(C(a.beta2)),
         one_minus_beta2(C(1 - a.beta2)),
         root_correction2(C(step[step_scalar::root_correction2])),
         eps(C(a.eps)),
-        step_size(C(step[step_scalar::learning_rate] / step[step_scalar::correction1])) {}
+        step_size(C(step[step_scalar::learning_rate] * a.rate / step[step_scalar::correction1])) {}
   const C grad_scale, decay, one_minus_beta1, beta2, one_minus_beta2, root_correction2, eps, step_size;
 };
 
@@ -85,6 +86,27 @@ void adamw(const AdamWArgs& a) {
     const C* grad = data<C>(a.grad);
     parallel_blocks(a.value.numel(), kBlock, [=](Range r) { adamw_block(r, value, master, m, v, grad, scalars); });
   });
+}
+
+void moving_average(Tensor average, Tensor values, Tensor scalars) {
+  const double* step = data<double>(scalars);
+  if (!std::isfinite(step[step_scalar::grad_scale])) return;
+  auto follow = [&]<class C>(C* to, const C* from) {
+    const C weight = C(step[step_scalar::average_weight]);
+    parallel_blocks(average.numel(), kBlock, [=](Range r) {
+#pragma omp simd
+      for (int64_t i = r.begin; i < r.end; ++i) to[i] = lerp(to[i], from[i], weight);
+    });
+  };
+  average.dtype == DType::f64 ? follow(data<double>(average), data<double>(values))
+                              : follow(data<float>(average), data<float>(values));
+}
+
+void exchange(Tensor a, Tensor b) {
+  auto swap = [&]<class C>(C* x, C* y) {
+    parallel_blocks(a.numel(), kBlock, [=](Range r) { std::swap_ranges(x + r.begin, x + r.end, y + r.begin); });
+  };
+  a.dtype == DType::f64 ? swap(data<double>(a), data<double>(b)) : swap(data<float>(a), data<float>(b));
 }
 
 }  // namespace viaduct::ops::cpu

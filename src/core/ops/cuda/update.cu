@@ -1,7 +1,8 @@
 #include "core/ops/cuda/update.hpp"
 
 #include "core/ops/clip_step.hpp"
-#include "core/ops/cuda/kernel.cuh"
+#include "core/ops/cuda/map.cuh"
+#include "core/ops/lerp.hpp"
 
 namespace viaduct::ops::cuda {
 namespace {
@@ -69,7 +70,7 @@ struct Update {
   float *master, *m, *v;
   const float* grad;
   const double* scalars;
-  double weight_decay;
+  double rate, weight_decay;
   float beta2, one_minus_beta1, one_minus_beta2, eps;
   int64_t n;
 };
@@ -79,7 +80,8 @@ constexpr int kUpdateThreads = 256, kQuadsPerThread = 4;
 // value null: the master is the value. The scalars are prepared in double and rounded once, as torch does.
 template <bool packed>
 __global__ void __launch_bounds__(kUpdateThreads) update(bfloat16* value, const Update u) {
-  const double *step = u.scalars, rate = step[step_scalar::learning_rate], factor = step[step_scalar::grad_scale];
+  const double *step = u.scalars, factor = step[step_scalar::grad_scale];
+  const double rate = step[step_scalar::learning_rate] * u.rate;
   if (!isfinite(factor)) return;
   const float scale = float(factor), decay = float(1 - rate * u.weight_decay);
   const float root_correction2 = float(step[step_scalar::root_correction2]);
@@ -102,6 +104,26 @@ __global__ void __launch_bounds__(kUpdateThreads) update(bfloat16* value, const 
     store_quad<packed>(u.v + at, v, count);
     if (value) store_quad<packed>(value + at, rounded, count);
   }
+}
+
+template <int N>
+__global__ void __launch_bounds__(kMapThreads, 4)
+    follow(float* average, const float* values, const double* scalars, int64_t n) {
+  if (!isfinite(scalars[step_scalar::grad_scale])) return;
+  const float weight = float(scalars[step_scalar::average_weight]);
+  map<N>(
+      n, average, [=](float old, float now) { return lerp(old, now, weight); }, average, values);
+}
+
+template <int N>
+__global__ void __launch_bounds__(kMapThreads, 4) swap_all(float* a, float* b, int64_t n) {
+  for_packs<N>(
+      n,
+      [=]<int M>(int64_t i, const Pack<float, M>& x, const Pack<float, M>& y) {
+        store_pack(a + i, y);
+        store_pack(b + i, x);
+      },
+      a, b);
 }
 
 }  // namespace
@@ -128,6 +150,7 @@ void adamw(Ctx& ctx, const AdamWArgs& a) {
                  .v = ptr<float>(a.v),
                  .grad = ptr<float>(a.grad),
                  .scalars = ptr<double>(a.scalars),
+                 .rate = a.rate,
                  .weight_decay = a.weight_decay,
                  .beta2 = float(a.beta2),
                  .one_minus_beta1 = float(1 - a.beta1),
@@ -137,6 +160,21 @@ void adamw(Ctx& ctx, const AdamWArgs& a) {
   const bool packed = quads(u.master) && quads(u.m) && quads(u.v) && quads(u.grad) && quads(value);
   constexpr int64_t kPerBlock = kUpdateThreads * kQuadsPerThread * kQuad;
   launch(ctx, packed ? update<true> : update<false>, {unsigned(ceil_div(u.n, kPerBlock)), kUpdateThreads}, value, u);
+}
+
+void moving_average(Ctx& ctx, Tensor average, Tensor values, Tensor scalars) {
+  const auto* from = ptr<float>(values);
+  auto* to = ptr<float>(average);
+  const bool packed = quads(from) && quads(to);
+  launch(ctx, packed ? follow<kQuad> : follow<1>, map_launch<2>(ceil_div(average.numel(), packed ? kQuad : 1)), to,
+         from, ptr<double>(scalars), average.numel());
+}
+
+void exchange(Ctx& ctx, Tensor a, Tensor b) {
+  float *x = ptr<float>(a), *y = ptr<float>(b);
+  const bool packed = quads(x) && quads(y);
+  launch(ctx, packed ? swap_all<kQuad> : swap_all<1>, map_launch<2>(ceil_div(a.numel(), packed ? kQuad : 1)), x, y,
+         a.numel());
 }
 
 }  // namespace viaduct::ops::cuda
