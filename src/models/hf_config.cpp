@@ -138,22 +138,20 @@ OrderedJson bridgetower_json(BridgeTowerConfig config) {
 
 }  // namespace
 
-Path find_model_folder(const std::string& name) {
+Path find_model_folder(const std::string& name, const std::string& key) {
   if (!fs::exists(name)) {
     if (looks_like_hub_id(name))
       fail_config(
-          fmt::format("model.pretrained: there is no folder '{0}'; if the model of that name on the Hugging Face "
+          fmt::format("{1}: there is no folder '{0}'; if the model of that name on the Hugging Face "
                       "Hub is meant, fetch it first:\n  hf download {0} --local-dir {0}",
-                      name));
-    fail_config(fmt::format("model.pretrained: there is no folder '{}'", name));
+                      name, key));
+    fail_config(fmt::format("{}: there is no folder '{}'", key, name));
   }
   Path folder = name;
   auto has = [&](const char* file) { return fs::exists(folder / file); };
   if (!fs::is_directory(folder))
     fail_config(
-        fmt::format("model.pretrained: expected a folder with config.json and model.safetensors, found the file "
-                    "'{}'",
-                    name));
+        fmt::format("{}: expected a folder with config.json and model.safetensors, found the file '{}'", key, name));
   if (!has("config.json")) fail_input(fmt::format("{}: expected a model folder, found no config.json in it", name));
   if (has("model.safetensors") || has("model.safetensors.index.json")) return folder;
   if (has("pytorch_model.bin") || has("pytorch_model.bin.index.json"))

@@ -12,35 +12,37 @@ VitClassifier::VitClassifier(const VitConfig& config, const ops::Normalization& 
   });
 }
 
-Tensor VitClassifier::forward(Ctx& ctx, Tensor pixels) const {
+Tensor VitClassifier::forward(Ctx& ctx, GradSink* sink, Tensor pixels, Saved* saved) const {
   Tensor logits = ctx.arena.temp({pixels.shape[0], config_.classes()}, ctx.dtype);
   auto scope = ctx.arena.scope("forward");
-  Tensor features = vit_.forward(ctx, nullptr, pixels, normalization_, nullptr);
+  if (saved) saved->start = ctx.arena.mark();
+  Tensor features = vit_.forward(ctx, sink, pixels, normalization_, saved ? &saved->vit : nullptr);
+  if (sink) sink->need(classifier_range_);
   classifier_->forward(ctx, logits, features);
+  if (saved) saved->features = features;
   return logits;
 }
 
-void VitClassifier::train(Ctx& ctx, const Batch& batch, GradSink& sink) {
-  Arena::Mark start = ctx.arena.mark();
-  auto scope = ctx.arena.scope("step");
-  int64_t B = batch.size();
-  Vit::Saved saved;
-  ctx.enter(Phase::forward);
-  Tensor features = vit_.forward(ctx, &sink, batch.pixels, normalization_, &saved);
-  sink.need(classifier_range_);
-  Tensor logits = ctx.arena.temp({B, config_.classes()}, ctx.dtype);
-  Tensor losses = ctx.arena.temp({B}, stat_dtype(ctx.dtype));
-  classifier_->forward(ctx, logits, features);
-  ops::cross_entropy(ctx, losses, logits, logits, batch.labels);
-  sink.add_loss(losses, B);
-
-  ctx.enter(Phase::backward);
-  Tensor d_features = ctx.arena.temp(features.shape, features.dtype);
+void VitClassifier::backward(Ctx& ctx, GradSink& sink, Tensor d_logits, const Saved& saved) {
+  auto scope = ctx.arena.scope("backward");
+  Tensor d_features = ctx.arena.temp(saved.features.shape, saved.features.dtype);
   store_.open(classifier_range_, sink);
-  classifier_->backward(ctx, d_features, logits, features);
+  classifier_->backward(ctx, d_features, d_logits, saved.features);
   sink.ready(classifier_range_);
-  vit_.backward(ctx, sink, d_features, normalization_, saved);
-  ctx.arena.release(start);
+  vit_.backward(ctx, sink, d_features, normalization_, saved.vit);
+  ctx.arena.release(saved.start);
+}
+
+void VitClassifier::train(Ctx& ctx, const Batch& batch, GradSink& sink) {
+  auto scope = ctx.arena.scope("step");
+  Saved saved;
+  ctx.enter(Phase::forward);
+  Tensor logits = forward(ctx, &sink, batch.pixels, &saved);
+  Tensor losses = ctx.arena.temp({batch.size()}, stat_dtype(ctx.dtype));
+  ops::cross_entropy(ctx, losses, logits, logits, batch.labels);
+  sink.add_loss(losses, batch.size());
+  ctx.enter(Phase::backward);
+  backward(ctx, sink, logits, saved);
 }
 
 double VitClassifier::flops(bool with_backward) const {

@@ -12,8 +12,17 @@ class VitClassifier {
   ParameterStore& parameters() { return store_; }
   const VitConfig& config() const { return config_; }
 
-  // logits [B, C]: a temporary of the enclosing scope.
-  Tensor forward(Ctx&, Tensor pixels) const;
+  struct Saved {
+    Arena::Mark start;  // before what is kept
+    Vit::Saved vit;
+    Tensor features;
+  };
+  // logits [B, C]: a temporary of the enclosing scope. With `saved` the rest is kept for the matching backward; `sink`
+  // (absent in inference) hears `need`.
+  Tensor forward(Ctx&, GradSink*, Tensor pixels, Saved*) const;
+  Tensor forward(Ctx& ctx, Tensor pixels) const { return forward(ctx, nullptr, pixels, nullptr); }
+  // d_logits [B, C]. Adds to the gradients, reports every block and releases what was kept.
+  void backward(Ctx&, GradSink&, Tensor d_logits, const Saved&);
   // Cross entropy summed over the batch, forward and backward, reported to the sink.
   void train(Ctx&, const Batch&, GradSink&);
 

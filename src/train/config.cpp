@@ -12,9 +12,6 @@
 namespace viaduct {
 namespace {
 
-// Keys of the design that this version does not have yet.
-const std::vector<std::string> kLaterKeys = {"task.teacher"};
-
 // What the Hugging Face Trainer calls the same thing.
 const std::map<std::string, std::string> kForeignNames = {
     {"learning_rate", "train.lr"},
@@ -145,7 +142,6 @@ std::string trim(const std::string& text) {
 }  // namespace
 
 void set(Config& config, const std::string& key, const std::string& given, const std::string& origin) {
-  if (contains(kLaterKeys, key)) fail_config(fmt::format("{} ({}) is not in this version; remove it", key, origin));
   std::string value = trim(given);
   if (value.find_first_of("#\n") != std::string::npos)
     fail_config(fmt::format("{} = '{}' ({}): a value may hold neither # nor a line break", key, value, origin));

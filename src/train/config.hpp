@@ -51,16 +51,25 @@ struct ModelSection {
 struct TaskSection {
   std::string name = "classification";
   std::string negatives = "local", itm_negatives = "random", freeze;
+  std::string teacher, losses = "label:0.5, soft:0.5";
+  double temperature = 5;
   template <class V>
   void fields(V&& v) {
     v("name", name, rule::text(),
       "what is learnt: classification; or of images with texts itm (matching), itc (contrastive), mlm (masked "
-      "language modelling), or a weighted sum such as itm:1, mlm:1, itc:0.5");
+      "language modelling), or a weighted sum such as itm:1, mlm:1, itc:0.5; or distillation of task.teacher");
     v("negatives", negatives, rule::choice({"local", "global"}),
       "itc: the other pairs of this rank's batch (as Hugging Face), or of all ranks");
     v("itm_negatives", itm_negatives, rule::choice({"random", "hard"}),
       "itm: any other image's text, or the most similar one of the batch (with itc in the sum)");
     v("freeze", freeze, rule::text(), "towers that keep their weights: any of text, vision, cross");
+    v("teacher", teacher, rule::text(),
+      "distillation: folder of the model, or run folder, that the student learns from; it stays as it is");
+    v("losses", losses, rule::text(),
+      "distillation: a weighted sum of label (cross entropy), soft (temperature^2 KL, Hinton), deit_soft (that over "
+      "the "
+      "classes), deit_hard (the teacher's answer as label), mse (of the logits)");
+    v("temperature", temperature, rule::above(0), "distillation: of soft and deit_soft; DeiT has 1");
   }
 };
 

@@ -10,6 +10,7 @@
 #include "models/hf_weights.hpp"
 #include "train/classification.hpp"
 #include "train/device_choice.hpp"
+#include "train/distillation.hpp"
 #include "train/host_memory.hpp"
 #include "train/image_text.hpp"
 #include "train/product_choice.hpp"
@@ -29,6 +30,11 @@ int64_t ranks_of_this_host(Communicator& comm) {
 }  // namespace
 
 MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ranks, Communicator* comm) {
+  if (source.teacher)
+    return
+        [source, losses = choose_distillation(config), recompute = config.train.recompute]() -> std::unique_ptr<Task> {
+          return std::make_unique<DistillationTask>(source, losses, recompute);
+        };
   if (!is_bridgetower(source.config))
     return [config = vit(source.config), normalization = source.normalization(),
             recompute = config.train.recompute]() -> std::unique_ptr<Task> {
@@ -63,6 +69,7 @@ StepShape step_shape(const Config& config, const TaskChoice& choice, Device::Kin
 std::string plan_text(const MemoryPlan& p) {
   std::string text = fmt::format("{} a rank: parameters {}", gib(p.total()), gib(p.parameters));
   if (p.gradients) text += fmt::format(", gradients {}, optimizer {}", gib(p.gradients), gib(p.optimizer));
+  if (p.teacher) text += fmt::format(", teacher {}", gib(p.teacher));
   if (p.packed) text += fmt::format(", packed weights {}", gib(p.packed));
   return text + fmt::format(", activations {}, batches {}", gib(p.activations), gib(p.batches));
 }
@@ -97,6 +104,7 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
     frozen_buffer_ = Buffer(device_, frozen_master_.numel() * size_of(DType::f32));
     frozen_master_ = frozen_buffer_.view(0, frozen_master_.shape, DType::f32);
   }
+  if (teacher()) teacher()->materialize(device_, shape.dtype), teacher()->load(comm, work_->stream);
 }
 
 // What the ranks of this host plan, against what is free: before any of them has allocated anything.

@@ -39,6 +39,7 @@ class Engine {
   void give_values(const ValuesOf&) const;
 
   Task& task() { return *task_; }
+  Teacher* teacher() const { return task_->teacher(); }
   Workspace& work() { return *work_; }
   AdamW& optimizer() { return *optimizer_; }  // training only
   BatchUpload& upload() { return *upload_; }

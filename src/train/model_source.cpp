@@ -84,6 +84,39 @@ void fit_vocabulary(const Config& config, ModelSource& source) {
                             source.tokenizer->pad(), text.pad_token_id));
 }
 
+// What task.teacher names, for the pixels that the student is given.
+std::shared_ptr<const ModelSource> resolve_teacher(const Config& config, Tokens tokens) {
+  if (config.task.teacher.empty())
+    fail_config(fmt::format("task.name = distillation ({}) needs task.teacher: the folder of the model to learn from",
+                            config.origin("task.name")));
+  find_model_folder(model_folder(config.task.teacher), "task.teacher");
+  Config its = config;
+  its.model = {.pretrained = config.task.teacher}, its.task = {};
+  std::erase_if(its.origins,
+                [](const auto& o) { return o.first.starts_with("model.") || o.first.starts_with("task."); });
+  return std::make_shared<ModelSource>(resolve_model(its, {}, tokens));
+}
+
+// Both are given the same pixels, and answer the same question.
+void check_teacher(const Config& config, const ModelSource& student) {
+  const ModelSource& teacher = *student.teacher;
+  auto refuse = [&](const std::string& why) {
+    fail_config(fmt::format("task.teacher = {} ({}): {}", config.task.teacher, config.origin("task.teacher"), why));
+  };
+  if (is_bridgetower(teacher.config) || is_bridgetower(student.config))
+    refuse("distillation is of a ViT by a ViT in this version");
+  if (image_size(teacher.config) != image_size(student.config))
+    refuse(fmt::format("the teacher takes images of {0} x {0} pixels and the student of {1} x {1}; set data.image_size",
+                       image_size(teacher.config), image_size(student.config)));
+  const auto &theirs = vit(teacher.config).labels, &ours = vit(student.config).labels;
+  if (theirs.size() != ours.size())
+    refuse(fmt::format("the teacher knows {} classes and the data have {}", theirs.size(), ours.size()));
+  for (size_t i = 0; i < ours.size(); ++i)
+    if (theirs[i] != ours[i] && theirs[i] != fmt::format("LABEL_{}", i))
+      refuse(fmt::format("class {} is '{}' to the teacher and '{}' in the data; train it on the same classes", i,
+                         theirs[i], ours[i]));
+}
+
 }  // namespace
 
 ops::Normalization ModelSource::normalization() const {
@@ -145,11 +178,17 @@ ModelSource resolve_model(const Config& given, const std::vector<std::string>& c
   ModelSource source;
   Path folder = folder_of(config);
   source.folder = folder.string();
-  source.config = folder.empty() ? default_config(config) : read_config(config, folder);
+  if (config.task.name == "distillation") source.teacher = resolve_teacher(config, tokens);
+  source.config = !folder.empty()  ? read_config(config, folder)
+                  : source.teacher ? source.teacher->config
+                                   : default_config(config);
   source.choice = choose(config, source.config);
   int size = int(image_size(source.config));
   source.processor = is_bridgetower(source.config) ? ImageProcessor::bridgetower(size) : ImageProcessor::vit(size);
-  if (!folder.empty()) source.processor = read_image_processor(folder, source.processor);
+  if (!folder.empty())
+    source.processor = read_image_processor(folder, source.processor);
+  else if (source.teacher)
+    source.processor = source.teacher->processor;
   const int64_t published = image_size(source.config);
   apply_overrides(config, source.config);
   if (config.data.image_size > 0) {
@@ -170,6 +209,7 @@ ModelSource resolve_model(const Config& given, const std::vector<std::string>& c
     source.text_tokens = source.max_text_length(config);
   }
   validate(source.config);
+  if (source.teacher) check_teacher(config, source);
   return source;
 }
 

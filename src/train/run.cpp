@@ -15,6 +15,7 @@
 #include "train/agreement.hpp"
 #include "train/checkpoint.hpp"
 #include "train/device_choice.hpp"
+#include "train/distillation.hpp"
 #include "train/engine.hpp"
 #include "train/evaluate.hpp"
 #include "train/fault.hpp"
@@ -175,6 +176,7 @@ RunState Run::state(int64_t step) const {
   s.set("config.json", model_config_json(source.config, source.architecture()));
   for (const auto& [name, text] : source.more_files()) s.set(kModelFile + name, text);
   s.set("task.name", source.choice.text());
+  if (engine_.teacher()) s.set("distillation", lessons(config_, *engine_.teacher()));
   if (source.tokenizer) {
     s.set("task.negatives", config_.task.negatives), s.set("task.itm_negatives", config_.task.itm_negatives);
     s.set("task.freeze", frozen_towers(config_).names()), s.set("data.padding", config_.data.padding);

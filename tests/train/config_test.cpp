@@ -203,7 +203,6 @@ TEST(Config, RefusesBadValues) {
 TEST(Config, RefusesWhatThisVersionDoesNotHave) {
   EXPECT_EQ(refusal_of("train.nonfinite", "skip"),
             "train.nonfinite = 'skip' (command line): skip is not in this version; use stop");
-  EXPECT_EQ(refusal_of("task.teacher", "folder"), "task.teacher (command line) is not in this version; remove it");
 }
 
 TEST(Config, RefusesDamagedFiles) {
