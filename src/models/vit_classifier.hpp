@@ -1,4 +1,5 @@
-// HF's ViTForImageClassification: ViT, then a linear classifier on the [CLS] feature.
+// HF's ViTForImageClassification: ViT, then a linear classifier on the [CLS] feature. Or its
+// DeiTForImageClassificationWithTeacher: a second classifier on the distillation token's.
 #pragma once
 #include "data/batch.hpp"
 #include "models/vit.hpp"
@@ -7,7 +8,7 @@ namespace viaduct {
 
 class VitClassifier {
  public:
-  VitClassifier(const VitConfig&, const ops::Normalization&, bool recompute);
+  VitClassifier(const VitConfig&, const ops::Normalization&, VitOptions = {});
 
   ParameterStore& parameters() { return store_; }
   const VitConfig& config() const { return config_; }
@@ -17,13 +18,18 @@ class VitClassifier {
     Vit::Saved vit;
     Tensor features;
   };
-  // logits [B, C]: a temporary of the enclosing scope. With `saved` the rest is kept for the matching backward; `sink`
-  // (absent in inference) hears `need`.
-  Tensor forward(Ctx&, GradSink*, Tensor pixels, Saved*) const;
-  Tensor forward(Ctx& ctx, Tensor pixels) const { return forward(ctx, nullptr, pixels, nullptr); }
-  // d_logits [B, C]. Adds to the gradients, reports every block and releases what was kept.
-  void backward(Ctx&, GradSink&, Tensor d_logits, const Saved&);
-  // Cross entropy summed over the batch, forward and backward, reported to the sink.
+  // Temporaries of the enclosing scope, [B, C] each; `distilled` is that of the distillation token, absent without one.
+  struct Logits {
+    Tensor label, distilled;
+  };
+  // With `saved` the rest is kept for the matching backward; `sink` (absent in inference) hears `need`. `look`: see Vit.
+  Logits forward(Ctx&, GradSink*, Tensor pixels, Saved*, const Vit::Look& look = {}) const;
+  // The answer, [B, C]: of both heads the mean.
+  Tensor forward(Ctx&, Tensor pixels) const;
+  // Adds to the gradients, reports every block and releases what was kept.
+  void backward(Ctx&, GradSink&, const Logits& d, const Saved&, const Vit::AddGradient& add = {});
+  // Cross entropy summed over the batch, forward and backward, reported to the sink. Of a model without a distillation
+  // token.
   void train(Ctx&, const Batch&, GradSink&);
 
   // Nominal floating-point operations of all products and attention for one image: what HF's model computes. The rows
@@ -35,7 +41,7 @@ class VitClassifier {
   ops::Normalization normalization_;
   ParameterStore store_;
   Vit vit_;
-  std::optional<nn::Linear> classifier_;  // made inside its block of the store
+  std::optional<nn::Linear> classifier_, distilled_classifier_;  // made inside their block of the store
   Range classifier_range_;
 };
 

@@ -8,8 +8,8 @@ namespace viaduct {
 
 class ClassificationTask final : public Task {
  public:
-  ClassificationTask(const VitConfig& config, const ops::Normalization& normalization, bool recompute)
-      : model_(config, normalization, recompute) {}
+  ClassificationTask(const VitConfig& config, const ops::Normalization& normalization, VitOptions options)
+      : model_(config, normalization, options) {}
   VitClassifier& model() { return model_; }
 
   ParameterStore& parameters() override { return model_.parameters(); }

@@ -1,7 +1,9 @@
 // What a student learns from its teacher: task.losses and the keys that go with it.
 #pragma once
 #include <string>
+#include <vector>
 
+#include "models/feature_loss.hpp"
 #include "train/config.hpp"
 
 namespace viaduct {
@@ -13,11 +15,16 @@ struct DistillationChoice {
   double deit_soft = 0;  // the same divided by the number of classes, as facebookresearch/deit computes it
   double deit_hard = 0;  // cross entropy with the teacher's answer (Touvron et al. 2021)
   double mse = 0;        // mean squared difference of the logits
+  double feature = 0;    // mean squared difference of what layers give, over tokens, channels and pairs of layers
   double temperature = 1;
-  std::string text() const;  // the same for every spelling
+  std::vector<LayerPair> layers{};  // of feature
+  std::string text() const;         // the same for every spelling
 };
 
-// Of a config whose task.name is distillation; a config error says what is wrong with it.
+// task.layers for models of so many layers.
+std::vector<LayerPair> layer_pairs(const Config&, int64_t student, int64_t teacher);
+
+// Without the layers, which the models decide. Of a config whose task.name is distillation; a config error says what is wrong with it.
 DistillationChoice choose_distillation(const Config&);
 
 }  // namespace viaduct

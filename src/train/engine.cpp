@@ -30,15 +30,11 @@ int64_t ranks_of_this_host(Communicator& comm) {
 }  // namespace
 
 MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ranks, Communicator* comm) {
-  if (source.teacher)
-    return
-        [source, losses = choose_distillation(config), recompute = config.train.recompute]() -> std::unique_ptr<Task> {
-          return std::make_unique<DistillationTask>(source, losses, recompute);
-        };
+  if (source.teacher) return student_maker(source, config);
   if (!is_bridgetower(source.config))
     return [config = vit(source.config), normalization = source.normalization(),
             recompute = config.train.recompute]() -> std::unique_ptr<Task> {
-      return std::make_unique<ClassificationTask>(config, normalization, recompute);
+      return std::make_unique<ClassificationTask>(config, normalization, VitOptions{recompute});
     };
   ImageTextOptions options{.choice = source.choice,
                            .frozen = frozen_towers(config),
@@ -76,7 +72,13 @@ std::string plan_text(const MemoryPlan& p) {
 
 Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm,
                const std::string& products)
-    : source_(source), comm_(comm), device_(choose_device(config, comm, training)) {
+    : source_(source),
+      comm_(comm),
+      device_(choose_device(config, comm, training)),
+      batch_size_(step_cut(config).samples) {
+  if (training && !source.teacher && !is_bridgetower(source.config) && vit(source.config).distillation_token)
+    fail_config(fmt::format("{}: a DeiT has a token that learns from a teacher; train it with task.name = distillation",
+                            source.folder));
   MakeTask make = task_maker(source, config, comm.size(), &comm);
   StepShape shape = step_shape(config, source.choice, device_.kind, training, comm.rank(), comm.size());
   ops::begin_planning_products(device_);
@@ -134,7 +136,7 @@ void Engine::load_weights(uint64_t seed) {
     if (apart && frozen_master_) ops::copy(work_->ctx, frozen_master_, store.frozen_values());
   } else if (comm_.rank() == 0 || (apart && !shards_.empty())) {  // divided masters: every rank reads its own
     auto loaded = viaduct::load_weights(source_.folder, source_.config, store, seed,
-                                        apart ? masters() : std::vector<ValuePart>{});
+                                        apart ? masters() : std::vector<ValuePart>{}, source_.every_layer);
     if (!optimizer_ && !loaded.new_heads.empty())
       fail_input(
           fmt::format("{0}: expected the weights of {1} as its config.json describes them, found none that fit; "

@@ -46,6 +46,7 @@ class Engine {
   Device device() const { return device_; }
   const ModelSource& source() const { return source_; }
   const MemoryPlan& plan() const { return plan_; }
+  int64_t batch_size() const { return batch_size_; }  // samples of a pass, at most
   int64_t parameter_count() const { return task_->parameters().count(); }
 
  private:
@@ -55,6 +56,7 @@ class Engine {
   ModelSource source_;
   Communicator& comm_;
   Device device_;
+  int64_t batch_size_;
   MemoryPlan plan_;
   std::unique_ptr<Task> task_;
   std::unique_ptr<Workspace> work_;

@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "models/hf_config.hpp"
 #include "train/image_processor.hpp"
+#include "train/student.hpp"
 
 namespace viaduct {
 namespace {
@@ -94,27 +95,11 @@ std::shared_ptr<const ModelSource> resolve_teacher(const Config& config, Tokens 
   its.model = {.pretrained = config.task.teacher}, its.task = {};
   std::erase_if(its.origins,
                 [](const auto& o) { return o.first.starts_with("model.") || o.first.starts_with("task."); });
-  return std::make_shared<ModelSource>(resolve_model(its, {}, tokens));
-}
-
-// Both are given the same pixels, and answer the same question.
-void check_teacher(const Config& config, const ModelSource& student) {
-  const ModelSource& teacher = *student.teacher;
-  auto refuse = [&](const std::string& why) {
-    fail_config(fmt::format("task.teacher = {} ({}): {}", config.task.teacher, config.origin("task.teacher"), why));
-  };
-  if (is_bridgetower(teacher.config) || is_bridgetower(student.config))
-    refuse("distillation is of a ViT by a ViT in this version");
-  if (image_size(teacher.config) != image_size(student.config))
-    refuse(fmt::format("the teacher takes images of {0} x {0} pixels and the student of {1} x {1}; set data.image_size",
-                       image_size(teacher.config), image_size(student.config)));
-  const auto &theirs = vit(teacher.config).labels, &ours = vit(student.config).labels;
-  if (theirs.size() != ours.size())
-    refuse(fmt::format("the teacher knows {} classes and the data have {}", theirs.size(), ours.size()));
-  for (size_t i = 0; i < ours.size(); ++i)
-    if (theirs[i] != ours[i] && theirs[i] != fmt::format("LABEL_{}", i))
-      refuse(fmt::format("class {} is '{}' to the teacher and '{}' in the data; train it on the same classes", i,
-                         theirs[i], ours[i]));
+  auto teacher = std::make_shared<ModelSource>(resolve_model(its, {}, tokens));
+  if (is_bridgetower(teacher->config))
+    fail_config(fmt::format("task.teacher = {} ({}): distillation is of a ViT by a ViT in this version",
+                            config.task.teacher, config.origin("task.teacher")));
+  return teacher;
 }
 
 }  // namespace
@@ -126,7 +111,8 @@ ops::Normalization ModelSource::normalization() const {
 }
 
 std::string ModelSource::architecture() const {
-  if (choice.classifies()) return "ViTForImageClassification";
+  if (choice.classifies())
+    return vit(config).distillation_token ? "DeiTForImageClassificationWithTeacher" : "ViTForImageClassification";
   if (choice.first == "itm") return "BridgeTowerForImageAndTextRetrieval";
   return choice.first == "itc" ? "BridgeTowerForContrastiveLearning" : "BridgeTowerForMaskedLM";
 }
@@ -180,7 +166,7 @@ ModelSource resolve_model(const Config& given, const std::vector<std::string>& c
   source.folder = folder.string();
   if (config.task.name == "distillation") source.teacher = resolve_teacher(config, tokens);
   source.config = !folder.empty()  ? read_config(config, folder)
-                  : source.teacher ? source.teacher->config
+                  : source.teacher ? student_config(config, source)
                                    : default_config(config);
   source.choice = choose(config, source.config);
   int size = int(image_size(source.config));
@@ -209,7 +195,7 @@ ModelSource resolve_model(const Config& given, const std::vector<std::string>& c
     source.text_tokens = source.max_text_length(config);
   }
   validate(source.config);
-  if (source.teacher) check_teacher(config, source);
+  if (source.teacher) check_student(config, source);
   return source;
 }
 

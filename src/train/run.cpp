@@ -15,7 +15,7 @@
 #include "train/agreement.hpp"
 #include "train/checkpoint.hpp"
 #include "train/device_choice.hpp"
-#include "train/distillation.hpp"
+#include "train/distillation_report.hpp"
 #include "train/engine.hpp"
 #include "train/evaluate.hpp"
 #include "train/fault.hpp"
@@ -252,6 +252,7 @@ Exit Run::run(const Accepted& accepted) {
     resume_from(*resumed_);
   else
     engine_.load_weights(uint64_t(config_.train.seed));
+  if (engine_.teacher()) engine_.teacher()->open_cache(config_, train_data_);
   fault_.at("init", start_step_, clock_, engine_);
   comm_.barrier();  // no rank refuses any more
   if (first() && accepted) accepted(config_);
@@ -302,6 +303,7 @@ Exit Run::run(const Accepted& accepted) {
   say_slowest(totals);
   export_model("model");
   auto metrics = totals.metrics();
+  if (engine_.teacher()) metrics.merge(compare_with_teacher(engine_, eval_loader_, comm_));
   if (file)
     file->write(total_steps_, double(batches_.samples_before(total_steps_)) / double(batches_.samples), metrics);
   comm_.barrier();

@@ -37,7 +37,9 @@ TaskChoice choose_task(const Config& config) {
       (loss == "itm" ? choice.itm : loss == "itc" ? choice.itc : choice.mlm) = weight;
       if (choice.first.empty()) choice.first = loss;
     }
-  for (const char* key : {"task.teacher", "task.losses", "task.temperature"})
+  for (const char* key :
+       {"task.teacher", "task.losses", "task.temperature", "task.layers", "task.distillation_token", "task.every_layer",
+        "task.first_heads", "task.cache", "task.cache_top_k", "task.cache_precision"})
     if (!choice.distils && config.origins.contains(key))
       refuse_value(config, key, value_text(config, key), "needs task.name = distillation");
   if (config.task.itm_negatives == "hard" && (choice.itm == 0 || choice.itc == 0))

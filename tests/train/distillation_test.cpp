@@ -60,7 +60,7 @@ TEST_F(Distillation, TheTeacherStaysAsItIs) {
     work.ctx.sample_keys = batch.keys;
     auto logits = [&] {
       auto scope = work.arena.scope("teacher");
-      Tensor t = teacher.logits(work.ctx, batch.pixels);
+      Tensor t = teacher.predict(work.ctx, batch);
       return std::vector<float>(data<float>(t), data<float>(t) + t.numel());
     };
     const std::vector<float> answers = logits();
@@ -183,6 +183,117 @@ TEST_F(Distillation, RefusesTeachersThatDoNotFit) {
   has(refusal({{"data.train", other.string()}}), "class 0 is");
   std::filesystem::remove_all(other / "0-renamed");
   has(refusal({{"data.train", other.string()}}), "classes and the data have");
+}
+
+TEST_F(Distillation, FeaturesAreLearntByProjections) {
+  const Settings features{{"task.losses", "label:0.5, feature:1"}, {"train.steps", "30"}, {"train.lr", "3e-3"}};
+  Path folder = distil("auto", 1, features);
+  auto losses = steps(folder);
+  auto alone = steps(distil("alone", 1, features + Settings{{"task.losses", "feature"}}));
+  EXPECT_LT(double(alone.back()["loss"]), 0.9 * double(alone[0]["loss"]));
+  EXPECT_EQ(weights(folder).find("distillation."), std::string::npos) << "what is for learning only stays";
+  for (const char* strategy : {"ddp", "zero1", "zero2"})
+    expect_same_losses(
+        losses,
+        steps(distil(strategy, 2, features + Settings{{"parallel.strategy", strategy}, {"train.batch_size", "4"}})),
+        1e-5);
+  EXPECT_TRUE(weights(folder) == weights(distil("again", 1, features + Settings{{"train.recompute", "true"}})));
+  Path whole =
+      distil("whole", 2, {{"task.losses", "feature"}, {"task.layers", "1:1, 2:3"}, {"run.checkpoint_every", "3"}});
+  const Settings crashing{{"task.losses", "feature"}, {"task.layers", "1:1, 2:3"}, {"run.checkpoint_every", "3"}};
+  EXPECT_THROW(distil("resumed", 2, crashing + Settings{{"fault.kind", "throw"}, {"fault.step", "8"}}), Error);
+  EXPECT_TRUE(weights(whole) == weights(distil("resumed", 2, crashing + Settings{{"run.resume", "auto"}})));
+}
+
+TEST_F(Distillation, ADistillationTokenLearnsWhatTheTeacherSays) {
+  const Settings token{{"task.losses", "label:0.5, deit_hard:0.5"}, {"task.distillation_token", "true"}};
+  Path folder = distil("deit", 2, token + Settings{{"data.eval", (scenes() / "eval").string()}});
+  EXPECT_NE(read_file(folder / "model/config.json", 1 << 20).find("DeiTForImageClassificationWithTeacher"),
+            std::string::npos);
+  EXPECT_EQ(evaluations(folder).size(), 2u);
+  EXPECT_TRUE(weights(distil("kept", 1, token)) ==
+              weights(distil("again", 1, token + Settings{{"train.recompute", "true"}})));
+  Settings alone{{"model.pretrained", folder.string()}};
+  EXPECT_NE(message_of([&] { train("alone", 1, alone); }, Exit::config).find("train it with task.name = distillation"),
+            std::string::npos);
+  train("further", 1,
+        Settings{{"task.name", "distillation"}, {"task.teacher", teacher_.string()}, {"train.steps", "1"}} + alone);
+}
+
+TEST_F(Distillation, AStudentMayBeCutOutOfTheTeacher) {
+  Settings cut{{"task.name", "distillation"}, {"task.teacher", teacher_.string()}};
+  Path all = train(
+      "all", 1, cut + Settings{{"task.every_layer", "1"}, {"task.losses", "mse"}, {"model.hidden_dropout_prob", "0"}});
+  EXPECT_EQ(double(steps(all)[0]["loss"]), 0) << "all of it is the teacher";
+  Path part = train("part", 2,
+                    cut + Settings{{"task.every_layer", "3"},
+                                   {"task.first_heads", "2"},
+                                   {"train.precision", "bf16"},
+                                   {"parallel.strategy", "zero1"}});
+  auto config = nlohmann::json::parse(read_file(part / "model/config.json", 1 << 20));
+  EXPECT_EQ(int(config["num_hidden_layers"]), 1);
+  EXPECT_EQ(int(config["num_attention_heads"]), 2);
+  EXPECT_EQ(int(config["hidden_size"]), 24);
+  EXPECT_EQ(int(config["intermediate_size"]), 32);
+  auto refused = [&](const Settings& change) {
+    return message_of([&] { train("refused", 1, cut + change); }, Exit::config);
+  };
+  EXPECT_NE(refused({{"task.every_layer", "2"}}).find("does not divide the 3 layers of the teacher"),
+            std::string::npos);
+  EXPECT_NE(refused({{"task.first_heads", "5"}}).find("expected at most the 4 heads"), std::string::npos);
+  EXPECT_NE(
+      refused({{"task.first_heads", "2"}, {"model.hidden_size", "48"}}).find("cut out of the teacher, where it is 24"),
+      std::string::npos);
+  EXPECT_NE(refused({{"task.first_heads", "2"}, {"model.pretrained", teacher_.string()}}).find("give one or the other"),
+            std::string::npos);
+}
+
+// Online, cached, and half cached: the same bits.
+TEST_F(Distillation, ACacheChangesNoBit) {
+  for (const char* precision : {"fp32", "bf16"})
+    for (const char* augment : {"none", "default"}) {
+      const Settings by{{"train.precision", precision},
+                        {"data.augment", augment},
+                        {"train.epochs", "3"},
+                        {"train.steps", "epochs"},
+                        {"train.batch_size", "8"}};
+      auto name = [&](const char* what) { return fmt::format("{}-{}-{}", what, precision, augment); };
+      const Settings cached = by + Settings{{"task.cache", (runs_ / name("cache")).string()}};
+      const std::string online = weights(distil(name("online"), 2, by));
+      std::string said;
+      log::set_sink([&](const std::string& line) { said += line + "\n"; });
+      EXPECT_TRUE(online == weights(distil(name("filling"), 2, cached))) << precision << " " << augment;
+      said.clear();
+      EXPECT_TRUE(online == weights(distil(name("filled"), 2, cached))) << precision << " " << augment;
+      EXPECT_NE(said.find("found in the cache: 144 of 144"), std::string::npos) << said;
+    }
+}
+
+TEST_F(Distillation, AForeignCacheIsRefused) {
+  const std::string folder = (runs_ / "cache").string();
+  const Settings cached{{"task.cache", folder}, {"data.augment", "none"}};
+  distil("first", 1, cached);
+  EXPECT_NE(refusal({{"task.cache", folder}}).find("augment none"), std::string::npos);
+  Path other = train("other", 1, {{"model.pretrained", teacher_.string()}, {"train.steps", "1"}});
+  EXPECT_NE(refusal(cached + Settings{{"task.teacher", other.string()}}).find("was made with 'teacher: ViT"),
+            std::string::npos);
+  EXPECT_NE(refusal(cached + Settings{{"task.cache_top_k", "2"}}).find("kept: "), std::string::npos);
+  EXPECT_NE(refusal(cached + Settings{{"task.losses", "feature"}}).find("needs the teacher itself"), std::string::npos);
+  EXPECT_NE(refusal({{"task.cache_top_k", "2"}}).find("needs task.cache"), std::string::npos);
+}
+
+TEST_F(Distillation, BothAreComparedAtTheEnd) {
+  Path folder = distil("student", 2, {{"data.eval", (scenes() / "eval").string()}});
+  const auto end = lines(folder, "teacher_parameters").at(0);
+  for (const char* who : {"teacher_", "student_"}) {
+    for (const char* what :
+         {"parameters", "flops_per_image", "inference_memory_bytes", "images_per_second", "eval_loss"})
+      EXPECT_GT(double(end[std::string(who) + what]), 0) << who << what;
+    EXPECT_TRUE(end.contains(std::string(who) + "eval_accuracy"));
+  }
+  EXPECT_EQ(end["student_eval_loss"], evaluations(folder).back()["eval_loss"]);
+  EXPECT_GT(double(end["teacher_parameters"]), double(end["student_parameters"]));
+  EXPECT_GT(double(end["teacher_flops_per_image"]), double(end["student_flops_per_image"]));
 }
 
 // The student is a model like any other.
