@@ -224,6 +224,7 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
 std::string Run::save(int64_t step, bool is_best) {
   Path path;
   fault_.at("save", step, clock_, engine_);
+  if (engine_.teacher()) engine_.teacher()->flush_cache();
   CheckpointValues values = engine_.checkpoint_values();
   if (first())
     path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(), values, is_best,

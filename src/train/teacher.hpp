@@ -34,6 +34,9 @@ class Teacher {
   // task.cache, if it is given: answers are then looked up, and kept. `data`: what the training data are, in words.
   void open_cache(const Config&, const std::string& data);
   const TeacherCache* cache() const { return cache_.get(); }
+  void flush_cache() {  // with every checkpoint
+    if (cache_) cache_->flush();
+  }
   bool cached() const { return options_.cached; }
 
   // logits [B, C] for a batch: a temporary of the enclosing scope. `look`: see Vit; not with a cache.

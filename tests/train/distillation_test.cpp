@@ -264,6 +264,10 @@ TEST_F(Distillation, ACacheChangesNoBit) {
       log::set_sink([&](const std::string& line) { said += line + "\n"; });
       EXPECT_TRUE(online == weights(distil(name("filling"), 2, cached))) << precision << " " << augment;
       said.clear();
+      if (augment == std::string("default")) {
+        auto files = std::filesystem::directory_iterator(runs_ / name("cache"));
+        EXPECT_EQ(std::distance(files, {}), 2 * 3) << "one of each rank with every checkpoint";
+      }
       EXPECT_TRUE(online == weights(distil(name("filled"), 2, cached))) << precision << " " << augment;
       EXPECT_NE(said.find("found in the cache: 144 of 144"), std::string::npos) << said;
     }
