@@ -58,7 +58,7 @@ $(BUILD)/flags: FORCE
 $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,C++  $<)
-	$(Q)$(compile) $(if $(filter $(device_dirs:%=%/%),$<),$(with_cuda)) -MMD -MP -c $< -o $@
+	$(Q)$(compile) $(if $(filter $(device_dirs:%=%/%),$<),$(with_cuda)) $(if $(filter src/data/hdf5%,$<),$(hdf5_cflags)) -MMD -MP -c $< -o $@
 
 # The parts of core that know a device are compiled for this program's, and again for the emulated one of the tests, whose
 # headers stand in for CUDA's (tests/emulation).

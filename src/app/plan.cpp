@@ -26,6 +26,7 @@ void print_scopes(const MemoryPlan& plan) {
 void print_plan(const MemoryPlan& plan, const char* title) {
   fmt::print("\n{}\n", title);
   print_row("parameters", plan.parameters);
+  print_row("teacher", plan.teacher, "weights alone");
   print_row("gradients", plan.gradients);
   print_row("optimizer", plan.optimizer, "AdamW: two moments, and fp32 values where training is in bf16");
   print_row("packed weights", plan.packed, "a copy in the layout of the products");

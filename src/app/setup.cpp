@@ -59,7 +59,7 @@ ThreadShare settle(const Invocation& call) {
 
 namespace {
 
-// What a run was trained with and its model folder does not say.
+// What a run was trained with and its model folder does not say. How a student learnt it need not know any more.
 constexpr const char* kKeptKeys[] = {"task.name", "data.image_pipeline", "data.max_text_length", "train.batch_size",
                                      "train.seed"};  // the last two decide contrastive losses and drawn pairs
 
@@ -69,7 +69,7 @@ void take_from_run(Config& config) {
   Config run;
   read_config_file(run, path.string());
   for (const char* key : kKeptKeys)
-    if (run.origins.contains(key) && !config.origins.contains(key))
+    if (run.origins.contains(key) && !config.origins.contains(key) && value_text(run, key) != "distillation")
       set(config, key, value_text(run, key), path.string());
 }
 

@@ -56,6 +56,18 @@ VitConfig parse_vit(const Json& json, const std::string& where) {
   return config;
 }
 
+constexpr const char* kDeitClass = "DeiTForImageClassificationWithTeacher";
+
+// The class with one head has a token that nothing reads.
+VitConfig parse_deit(const Json& json, const std::string& text, const std::string& where) {
+  if (const std::string found = parse_architecture(text, where); found != kDeitClass)
+    fail_input(fmt::format("{}: model_type = \"deit\": expected architectures = [\"{}\"], found {}", where, kDeitClass,
+                           found.empty() ? "none" : found));
+  VitConfig config = parse_vit(json, where);
+  config.distillation_token = true;
+  return config;
+}
+
 OrderedJson vit_json(VitConfig config) {
   OrderedJson json;
   config.fields([&](const char* name, auto& field) { json[name] = field; });
@@ -138,22 +150,20 @@ OrderedJson bridgetower_json(BridgeTowerConfig config) {
 
 }  // namespace
 
-Path find_model_folder(const std::string& name) {
+Path find_model_folder(const std::string& name, const std::string& key) {
   if (!fs::exists(name)) {
     if (looks_like_hub_id(name))
       fail_config(
-          fmt::format("model.pretrained: there is no folder '{0}'; if the model of that name on the Hugging Face "
+          fmt::format("{1}: there is no folder '{0}'; if the model of that name on the Hugging Face "
                       "Hub is meant, fetch it first:\n  hf download {0} --local-dir {0}",
-                      name));
-    fail_config(fmt::format("model.pretrained: there is no folder '{}'", name));
+                      name, key));
+    fail_config(fmt::format("{}: there is no folder '{}'", key, name));
   }
   Path folder = name;
   auto has = [&](const char* file) { return fs::exists(folder / file); };
   if (!fs::is_directory(folder))
     fail_config(
-        fmt::format("model.pretrained: expected a folder with config.json and model.safetensors, found the file "
-                    "'{}'",
-                    name));
+        fmt::format("{}: expected a folder with config.json and model.safetensors, found the file '{}'", key, name));
   if (!has("config.json")) fail_input(fmt::format("{}: expected a model folder, found no config.json in it", name));
   if (has("model.safetensors") || has("model.safetensors.index.json")) return folder;
   if (has("pytorch_model.bin") || has("pytorch_model.bin.index.json"))
@@ -172,12 +182,14 @@ ModelConfig read_model_config(const Path& folder) {
 ModelConfig parse_model_config(const std::string& text, const std::string& where) {
   Json json = parse_json_object(text, where);
   std::string type = json_value<std::string>(json, "model_type", "", where);
-  if (type != "vit" && type != "bridgetower")
-    fail_input(fmt::format("{}: expected model_type = \"vit\" or \"bridgetower\", found {}", where,
+  if (type != "vit" && type != "deit" && type != "bridgetower")
+    fail_input(fmt::format("{}: expected model_type = \"vit\", \"deit\" or \"bridgetower\", found {}", where,
                            type.empty() ? "no model_type" : "\"" + type + "\""));
   ModelConfig config;
   if (type == "vit")
     config = parse_vit(json, where);
+  else if (type == "deit")
+    config = parse_deit(json, text, where);
   else
     config = parse_bridgetower(json, where);
   try {
@@ -190,7 +202,9 @@ ModelConfig parse_model_config(const std::string& text, const std::string& where
 
 std::string model_config_json(const ModelConfig& config, const std::string& architecture) {
   OrderedJson json = {{"architectures", {architecture}},
-                      {"model_type", is_bridgetower(config) ? "bridgetower" : "vit"},
+                      {"model_type", is_bridgetower(config)           ? "bridgetower"
+                                     : vit(config).distillation_token ? "deit"
+                                                                      : "vit"},
                       {"torch_dtype", "float32"}};
   json.update(is_bridgetower(config) ? bridgetower_json(bridgetower(config)) : vit_json(vit(config)));
   return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";

@@ -7,9 +7,9 @@
 
 namespace viaduct {
 
-// The folder that `model.pretrained` names. When it is a Hub id, or holds only pickled weights, the error says the
+// The folder that `key` names. When it is a Hub id, or holds only pickled weights, the error says the
 // command that helps.
-Path find_model_folder(const std::string& name);
+Path find_model_folder(const std::string& name, const std::string& key = "model.pretrained");
 
 // What the file leaves out takes the default of transformers' configuration class; what it asks for and we cannot do is
 // an error that names it. `where`: for messages.

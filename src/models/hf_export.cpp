@@ -11,6 +11,7 @@ void export_model(const Path& folder, const ModelConfig& config, const std::stri
   std::vector<SafetensorsItem> items;
   const float* at = nullptr;  // of the parameter whose turn it is, one tensor after the other
   for (const Parameter& p : store.parameters()) {
+    if (for_learning_only(p)) continue;
     auto tensors = hf_tensors(p, config);
     const int64_t size = p.range.size() / int64_t(tensors.size());
     for (size_t i = 0; i < tensors.size(); ++i)
@@ -28,6 +29,8 @@ void export_model(const Path& folder, const ModelConfig& config, const std::stri
   write("config.json", model_config_json(config, architecture));
   for (const auto& [name, text] : more_files) write(name, text);
   write_safetensors(staged.path() / "model.safetensors", items);
+  for (const Parameter& p : store.parameters())
+    if (for_learning_only(p)) values(p);  // they come last, and whoever gives them counts on being asked
   staged.commit();
 }
 

@@ -19,6 +19,11 @@ std::vector<HfTensor> split(const std::string& name, const std::string& fused, D
 
 std::vector<HfTensor> tensors_of(const std::string& name, Dims shape, const VitConfig& config) {
   if (has(name, ".qkv.")) return split(name, ".qkv.", shape, {".query.", ".key.", ".value."});
+  if (has(name, ".special_tokens")) {
+    auto tokens = split(name, ".special_tokens", shape, {".cls_token", ".distillation_token"});
+    for (HfTensor& t : tokens) t.shape = {1, 1, shape[1]};
+    return tokens;
+  }
   if (name.ends_with(".cls_token")) shape = {1, 1, shape[0]};
   if (name.ends_with(".position_embeddings")) shape = {1, shape[0], shape[1]};
   if (name.ends_with(".patch_embeddings.projection.weight"))

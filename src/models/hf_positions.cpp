@@ -16,10 +16,11 @@ double cubic(double x) {  // Keys' kernel
 
 }  // namespace
 
-std::vector<float> interpolate_positions(const std::vector<float>& rows, int64_t from, int64_t to, int64_t width) {
-  expect(int64_t(rows.size()) == (1 + from * from) * width, "positions are one row per patch and one for the class");
-  std::vector<float> out(size_t((1 + to * to) * width));
-  std::copy_n(rows.begin(), width, out.begin());
+std::vector<float> interpolate_positions(const std::vector<float>& rows, int64_t from, int64_t to, int64_t width,
+                                         int64_t special) {
+  expect(int64_t(rows.size()) == (special + from * from) * width, "positions are one row per patch, and those before");
+  std::vector<float> out(size_t((special + to * to) * width));
+  std::copy_n(rows.begin(), special * width, out.begin());
   struct Taps {
     int64_t index[4];
     double weight[4];
@@ -39,8 +40,8 @@ std::vector<float> interpolate_positions(const std::vector<float>& rows, int64_t
         double sum = 0;
         for (int j = 0; j < 4; ++j)
           for (int i = 0; i < 4; ++i)
-            sum += ty.weight[j] * tx.weight[i] * rows[size_t((1 + ty.index[j] * from + tx.index[i]) * width + c)];
-        out[size_t((1 + y * to + x) * width + c)] = float(sum);
+            sum += ty.weight[j] * tx.weight[i] * rows[size_t((special + ty.index[j] * from + tx.index[i]) * width + c)];
+        out[size_t((special + y * to + x) * width + c)] = float(sum);
       }
   return out;
 }

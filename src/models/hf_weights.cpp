@@ -17,13 +17,19 @@ constexpr size_t kMaxNamed = 10;  // in one message
 // What an architecture allows a file to lack or to have otherwise.
 struct Tolerance {
   std::string prefix;     // of the body's tensors, in files with heads; names without it are heads
-  std::string positions;  // the table of image positions: [1 + grid^2, width]
+  std::string positions;  // the table of image positions: [special + grid^2, width]
   int64_t grid, width;
+  int64_t special = 1;                    // rows of that table before those of the patches
   std::string spare;                      // what no output depends on, and some files lack; empty: nothing
   std::string decoder, decoder_fallback;  // a tensor that is another one where a file lacks it; empty: none
 };
 Tolerance tolerance(const VitConfig& c) {
-  return {"vit.", "vit.embeddings.position_embeddings", c.grid(), c.hidden_size, "", "", ""};
+  const std::string body = c.distillation_token ? "deit." : "vit.";
+  return {.prefix = body,
+          .positions = body + "embeddings.position_embeddings",
+          .grid = c.grid(),
+          .width = c.hidden_size,
+          .special = c.special_tokens()};
 }
 Tolerance tolerance(const BridgeTowerConfig& c) {
   return {.prefix = "bridgetower.",
@@ -49,25 +55,26 @@ const char* field_of(const std::string& tensor) {
   return "";
 }
 
-// The side of the patch grid that positions [1 + side^2, width], or [1, 1 + side^2, width], were made for; 0 when they
-// are nothing of that kind.
-int64_t grid_of(std::vector<int64_t> shape, int64_t width) {
+// The side of the patch grid that positions [special + side^2, width], with or without a 1 in front, were made for; 0
+// when they are nothing of that kind.
+int64_t grid_of(std::vector<int64_t> shape, int64_t width, int64_t special) {
   if (shape.size() == 3 && shape[0] == 1) shape.erase(shape.begin());
-  if (shape.size() != 2 || shape[1] != width || shape[0] < 2) return 0;
-  auto side = int64_t(std::lround(std::sqrt(double(shape[0] - 1))));
-  return side * side == shape[0] - 1 ? side : 0;
+  if (shape.size() != 2 || shape[1] != width || shape[0] <= special) return 0;
+  auto side = int64_t(std::lround(std::sqrt(double(shape[0] - special))));
+  return side * side == shape[0] - special ? side : 0;
 }
 
 class WeightImport {
  public:
   WeightImport(const HfTensors& tensors, const ModelConfig& config, ParameterStore& store, uint64_t seed,
-               const std::vector<ValuePart>& masters)
+               const std::vector<ValuePart>& masters, int64_t every)
       : tensors_(tensors),
         config_(config),
         allowed_(std::visit([](const auto& c) { return tolerance(c); }, config)),
         store_(store),
         seed_(seed),
-        masters_(masters) {}
+        masters_(masters),
+        every_(every) {}
 
   LoadedWeights run() {
     for (const Parameter& p : store_.parameters()) check(p);
@@ -84,10 +91,27 @@ class WeightImport {
   }
 
  private:
-  HfTensors::Found find_stored(const std::string& name) const {
+  HfTensors::Found find_stored(const std::string& wanted) const {
+    const std::string name = every_ ? layer_there(wanted) : wanted;
     auto found = tensors_.find(name);
     bool body = name.starts_with(allowed_.prefix);
     return found || !body ? found : tensors_.find(name.substr(allowed_.prefix.size()));
+  }
+  // "..layer.0.." -> "..layer.1.." for every second one.
+  std::string layer_there(const std::string& name) const {
+    constexpr std::string_view kLayer = ".layer.";
+    const size_t at = name.find(kLayer);
+    if (at == name.npos) return name;
+    const size_t number = at + kLayer.size(), end = name.find('.', number);
+    const int64_t layer = std::stoll(name.substr(number, end - number));
+    return name.substr(0, number) + std::to_string((layer + 1) * every_ - 1) + name.substr(end);
+  }
+  // Whether a tensor of that shape has this one as its leading block.
+  bool holds(const std::vector<int64_t>& there, const std::vector<int64_t>& wanted) const {
+    if (!every_ || there.size() != wanted.size()) return there == wanted;
+    for (size_t i = 0; i < there.size(); ++i)
+      if (there[i] < wanted[i]) return false;
+    return true;
   }
   bool borrows(const std::string& tensor) const { return tensor == allowed_.decoder && !find_stored(tensor); }
   HfTensors::Found find(const std::string& name) const {
@@ -108,8 +132,9 @@ class WeightImport {
     for (const HfTensor& t : hf_tensors(p, config_)) {
       auto found = find(t.name);
       if (found) used_.insert(found.entry->name), file_name_ = found.file->path().string();
-      bool resized = found && p.name == allowed_.positions && grid_of(found.entry->shape, allowed_.width);
-      if (found && (found.entry->shape == t.shape || resized)) continue;
+      bool resized = !every_ && found && p.name == allowed_.positions &&
+                     grid_of(found.entry->shape, allowed_.width, allowed_.special);
+      if (found && (holds(found.entry->shape, t.shape) || resized)) continue;
       std::string why = found ? "found " + to_string(found.entry->shape) : "found no such tensor";
       if (std::string head = head_of(p); !head.empty() && !borrows(t.name))
         begin_anew(head, fmt::format("{}: expected {}, {}", t.name, to_string(t.shape), why));
@@ -143,16 +168,32 @@ class WeightImport {
         if (!std::isfinite(values_[i]))
           fail_input(fmt::format("{}: tensor '{}': expected finite values, found {} at element {}",
                                  found.file->path().string(), found.entry->name, values_[i], i - at));
-      if (found.entry->shape != t.shape) interpolate(found.entry->shape);
+      if (every_)
+        keep_leading_block(at, found.entry->shape, t.shape);
+      else if (found.entry->shape != t.shape)
+        interpolate(found.entry->shape);
       if (borrows(t.name)) log::info("{} starts as the word embeddings: the checkpoint has none", t.name);
     }
     expect(int64_t(values_.size()) == p.range.size(), "the tensors of a parameter make up all of it");
     store(p);
   }
 
+  // Of the tensor `shape` that begins at values_[at].
+  void keep_leading_block(size_t at, const std::vector<int64_t>& shape, const std::vector<int64_t>& wanted) {
+    size_t to = at;
+    const auto numel = int64_t(values_.size() - at);
+    for (int64_t i = 0; i < numel; ++i) {
+      bool inside = true;
+      for (int64_t rest = i, d = int64_t(shape.size()); d-- > 0; rest /= shape[size_t(d)])
+        inside &= rest % shape[size_t(d)] < wanted[size_t(d)];
+      if (inside) values_[to++] = values_[at + size_t(i)];
+    }
+    values_.resize(to);
+  }
+
   void interpolate(const std::vector<int64_t>& shape) {
-    int64_t from = grid_of(shape, allowed_.width);
-    values_ = interpolate_positions(values_, from, allowed_.grid, allowed_.width);
+    int64_t from = grid_of(shape, allowed_.width, allowed_.special);
+    values_ = interpolate_positions(values_, from, allowed_.grid, allowed_.width, allowed_.special);
     result_.interpolated_positions = true;
     log::info("position embeddings interpolated from {0} x {0} to {1} x {1} patches", from, allowed_.grid);
   }
@@ -190,6 +231,7 @@ class WeightImport {
   Stream stream_{store_.values().device};
   uint64_t seed_;
   const std::vector<ValuePart>& masters_;
+  int64_t every_;
   std::vector<std::string> wrong_, notes_;
   std::set<std::string> used_;
   std::string file_name_ = "model.safetensors";
@@ -201,10 +243,10 @@ class WeightImport {
 }  // namespace
 
 LoadedWeights load_weights(const HfTensors& tensors, const ModelConfig& config, ParameterStore& store, uint64_t seed,
-                           const std::vector<ValuePart>& masters) {
+                           const std::vector<ValuePart>& masters, int64_t every) {
   for (const ValuePart& part : masters)
     expect(part.values.shape == Shape({part.range.size()}), "a master holds one value per element of its range");
-  return WeightImport(tensors, config, store, seed, masters).run();
+  return WeightImport(tensors, config, store, seed, masters, every).run();
 }
 
 }  // namespace viaduct

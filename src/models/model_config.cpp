@@ -6,8 +6,8 @@ namespace viaduct {
 namespace {
 
 std::string text_of(const VitConfig& c) {
-  return fmt::format("ViT, {} layers of {}, {} tokens, {} classes", c.num_hidden_layers, c.hidden_size, c.tokens(),
-                     c.classes());
+  return fmt::format("{}, {} layers of {}, {} tokens, {} classes", c.distillation_token ? "DeiT" : "ViT",
+                     c.num_hidden_layers, c.hidden_size, c.tokens(), c.classes());
 }
 std::string text_of(const BridgeTowerConfig& c) {
   return fmt::format("BridgeTower, text {} layers of {}, vision {} layers of {}, bridged {} of {}, {} image tokens",

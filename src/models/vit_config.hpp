@@ -1,4 +1,4 @@
-// A ViT as Hugging Face's config.json describes it; names and defaults are those of ViTConfig.
+// A ViT or DeiT as Hugging Face's config.json describes it; names and defaults are those of ViTConfig.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -15,9 +15,10 @@ struct VitConfig {
   double hidden_dropout_prob = 0, attention_probs_dropout_prob = 0;
   double initializer_range = 0.02, layer_norm_eps = 1e-12;
   bool qkv_bias = true;
+  bool distillation_token = false;                           // DeiT: a second token and head, for the teacher's answer
   std::vector<std::string> labels = {"LABEL_0", "LABEL_1"};  // id2label in order of id
 
-  // Calls v(name, field) for every field of config.json that changes the maths, but the labels.
+  // Calls v(name, field) for every field of config.json that changes the maths, but the labels and what model_type says.
   template <class V>
   void fields(V&& v) {
     v("hidden_size", hidden_size), v("num_hidden_layers", num_hidden_layers);
@@ -29,7 +30,8 @@ struct VitConfig {
   }
 
   int64_t grid() const { return image_size / patch_size; }
-  int64_t tokens() const { return grid() * grid() + 1; }
+  int64_t special_tokens() const { return distillation_token ? 2 : 1; }  // before the patches
+  int64_t tokens() const { return grid() * grid() + special_tokens(); }
   int64_t classes() const { return int64_t(labels.size()); }
   ops::Activation activation() const;  // of hidden_act
   // Throws a configuration error that names the field, what was expected and what was found.

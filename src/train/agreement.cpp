@@ -87,6 +87,7 @@ std::vector<std::string> described_run(const Config& config) {
 }
 
 void agree_on_model(const ModelSource& source, Communicator& comm) {
+  if (source.teacher) agree_on_model(*source.teacher, comm);
   auto files = source.more_files();
   files["config.json"] = model_config_json(source.config, source.architecture());
   nlohmann::json mine;
@@ -104,8 +105,8 @@ void agree_on_model(const ModelSource& source, Communicator& comm) {
       if (found[rank].value(name, "") != found[0].value(name, "")) others.push_back(rank);
     if (!others.empty())
       fail_input(
-          fmt::format("{} {} found another {} than rank 0; every host needs the same files under model.pretrained and "
-                      "data.tokenizer",
+          fmt::format("{} {} found another {} than rank 0; every host needs the same files under model.pretrained, "
+                      "task.teacher and data.tokenizer",
                       others.size() == 1 ? "rank" : "ranks", fmt::join(others, ", "), name));
   }
 }

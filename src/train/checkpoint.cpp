@@ -9,6 +9,7 @@
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/device/host_copy.hpp"
+#include "models/hf_layout.hpp"
 #include "models/safetensors.hpp"
 
 namespace viaduct {
@@ -79,12 +80,16 @@ FileDigest write_tensors(const Path& path, const ParameterStore& store, const Va
 
 void read_tensors(const Path& path, const Part& part) {
   const auto& all = part.store.parameters();
-  auto held = size_t(std::count_if(all.begin(), all.end(), [&](const Parameter& p) { return part.holds(p); }));
+  // What a student has for learning only is no part of the model that is exported from its checkpoint.
+  auto held = std::count_if(all.begin(), all.end(),
+                            [&](const Parameter& p) { return part.holds(p) && !p.name.starts_with(kLearningOnly); });
   SafetensorsFile file(path);
   Stream stream(part.values.device);
-  if (file.tensors().size() != held)
+  auto found = std::count_if(file.tensors().begin(), file.tensors().end(),
+                             [](const SafetensorsEntry& t) { return !t.name.starts_with(kLearningOnly); });
+  if (found != held)
     fail_input(fmt::format("{}: expected the {} tensors of this model, found {}; it belongs to another model",
-                           path.string(), held, file.tensors().size()));
+                           path.string(), held, found));
   for (const Parameter& p : all) {
     if (!part.holds(p)) continue;
     auto [range, values] = part.source(p);

@@ -9,9 +9,9 @@ namespace viaduct {
 class ClassificationTask final : public Task {
  public:
   // mixes: batches in training hold mixed images.
-  ClassificationTask(const VitConfig& config, const ops::Normalization& normalization, bool recompute,
+  ClassificationTask(const VitConfig& config, const ops::Normalization& normalization, VitOptions options,
                      double label_smoothing = 0, bool mixes = false)
-      : model_(config, normalization, recompute, label_smoothing), mixes_(mixes) {}
+      : model_(config, normalization, options, label_smoothing), mixes_(mixes) {}
   VitClassifier& model() { return model_; }
 
   ParameterStore& parameters() override { return model_.parameters(); }

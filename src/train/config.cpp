@@ -12,9 +12,6 @@
 namespace viaduct {
 namespace {
 
-// Keys of the design that this version does not have yet.
-const std::vector<std::string> kLaterKeys = {"task.teacher"};
-
 // What the Hugging Face Trainer calls the same thing.
 const std::map<std::string, std::string> kForeignNames = {
     {"learning_rate", "train.lr"},
@@ -85,7 +82,6 @@ using Wrong = std::optional<std::string>;
 
 Wrong assign(std::string& field, const std::string& text, const Rule& rule) {
   if (!rule.choices.empty() && !contains(rule.choices, text)) {
-    if (contains(rule.later, text)) return fmt::format("{} is not in this version; use {}", text, join(rule.choices));
     return (rule.choices.size() > 1 ? "expected one of " : "expected ") + join(rule.choices);
   }
   field = text;
@@ -165,7 +161,6 @@ std::string trim(const std::string& text) {
 }  // namespace
 
 void set(Config& config, const std::string& key, const std::string& given, const std::string& origin) {
-  if (contains(kLaterKeys, key)) fail_config(fmt::format("{} ({}) is not in this version; remove it", key, origin));
   std::string value = trim(given);
   if (value.find_first_of("#\n") != std::string::npos)
     fail_config(fmt::format("{} = '{}' ({}): a value may hold neither # nor a line break", key, value, origin));

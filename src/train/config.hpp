@@ -26,16 +26,43 @@ struct ModelSection {
 struct TaskSection {
   std::string name = "classification";
   std::string negatives = "local", itm_negatives = "random", freeze;
+  std::string teacher, losses = "label:0.5, soft:0.5";
+  double temperature = 5;
+  std::string layers = "auto", cache, cache_precision = "exact";
+  bool distillation_token = false;
+  int64_t every_layer = 0, first_heads = 0, cache_top_k = 0;
   template <class V>
   void fields(V&& v) {
     v("name", name, rule::text(),
       "what is learnt: classification; or of images with texts itm (matching), itc (contrastive), mlm (masked "
-      "language modelling), or a weighted sum such as itm:1, mlm:1, itc:0.5");
+      "language modelling), or a weighted sum such as itm:1, mlm:1, itc:0.5; or distillation of task.teacher");
     v("negatives", negatives, rule::choice({"local", "global"}),
       "itc: the other pairs of this rank's batch (as Hugging Face), or of all ranks");
     v("itm_negatives", itm_negatives, rule::choice({"random", "hard"}),
       "itm: any other image's text, or the most similar one of the batch (with itc in the sum)");
     v("freeze", freeze, rule::text(), "towers that keep their weights: any of text, vision, cross");
+    v("teacher", teacher, rule::text(),
+      "distillation: folder of the model, or run folder, that the student learns from; it stays as it is");
+    v("losses", losses, rule::text(),
+      "distillation: a weighted sum of label (cross entropy), soft (temperature^2 KL, Hinton), deit_soft (that over "
+      "the "
+      "classes), deit_hard (the teacher's answer as label), mse (of the logits), feature (of what layers give)");
+    v("temperature", temperature, rule::above(0), "distillation: of soft and deit_soft; DeiT has 1");
+    v("layers", layers, rule::text(),
+      "distillation: what feature compares, layer of the student:layer of the teacher, such as 2:4, 4:8; auto: layer l "
+      "of n with ceil(l m / n) of m");
+    v("distillation_token", distillation_token, rule::text(),
+      "distillation: the student gets a second token and head, which learn what the teacher says (DeiT)");
+    v("every_layer", every_layer, rule::at_least_or(1, {{"none", 0}}, rule::kSome),
+      "distillation: the student is cut out of the teacher, with every k-th of its layers");
+    v("first_heads", first_heads, rule::at_least_or(1, {{"all", 0}}, rule::kSome),
+      "distillation: the student is cut out of the teacher, with so many heads, and channels in proportion");
+    v("cache", cache, rule::text(),
+      "distillation: folder that keeps the teacher's answers, for later epochs, runs and other ranks");
+    v("cache_top_k", cache_top_k, rule::at_least_or(1, {{"all", 0}}, rule::kMany),
+      "distillation: logits kept of an answer, the largest; the others share the rest of the probability");
+    v("cache_precision", cache_precision, rule::choice({"exact", "bf16"}),
+      "distillation: of the logits kept; exact: as train.precision computes them");
   }
 };
 

@@ -10,6 +10,7 @@
 #include "models/hf_weights.hpp"
 #include "train/classification.hpp"
 #include "train/device_choice.hpp"
+#include "train/distillation.hpp"
 #include "train/host_memory.hpp"
 #include "train/image_text.hpp"
 #include "train/learning_rate.hpp"
@@ -30,10 +31,11 @@ int64_t ranks_of_this_host(Communicator& comm) {
 }
 
 MakeTask task_maker(const ModelSource& source, const Config& config, int64_t ranks, Communicator* comm) {
+  if (source.teacher) return student_maker(source, config);
   if (!is_bridgetower(source.config))
     return [config = vit(source.config), normalization = source.normalization(), recompute = config.train.recompute,
             smoothing = config.augment.label_smoothing, mixes = mix_options(config).on()]() -> std::unique_ptr<Task> {
-      return std::make_unique<ClassificationTask>(config, normalization, recompute, smoothing, mixes);
+      return std::make_unique<ClassificationTask>(config, normalization, VitOptions{recompute}, smoothing, mixes);
     };
   ImageTextOptions options{.choice = source.choice,
                            .frozen = frozen_towers(config),
@@ -65,13 +67,20 @@ StepShape step_shape(const Config& config, const TaskChoice& choice, Device::Kin
 std::string plan_text(const MemoryPlan& p) {
   std::string text = fmt::format("{} a rank: parameters {}", gib(p.total()), gib(p.parameters));
   if (p.gradients) text += fmt::format(", gradients {}, optimizer {}", gib(p.gradients), gib(p.optimizer));
+  if (p.teacher) text += fmt::format(", teacher {}", gib(p.teacher));
   if (p.packed) text += fmt::format(", packed weights {}", gib(p.packed));
   return text + fmt::format(", activations {}, batches {}", gib(p.activations), gib(p.batches));
 }
 
 Engine::Engine(const ModelSource& source, const Config& config, bool training, Communicator& comm,
                const std::string& products)
-    : source_(source), comm_(comm), device_(choose_device(config, comm, training)) {
+    : source_(source),
+      comm_(comm),
+      device_(choose_device(config, comm, training)),
+      batch_size_(step_cut(config).samples) {
+  if (training && !source.teacher && !is_bridgetower(source.config) && vit(source.config).distillation_token)
+    fail_config(fmt::format("{}: a DeiT has a token that learns from a teacher; train it with task.name = distillation",
+                            source.folder));
   MakeTask make = task_maker(source, config, comm.size(), &comm);
   StepShape shape = step_shape(config, source.choice, device_.kind, training, comm.rank(), comm.size());
   ops::begin_planning_products(device_);
@@ -101,6 +110,7 @@ Engine::Engine(const ModelSource& source, const Config& config, bool training, C
     frozen_buffer_ = Buffer(device_, frozen_master_.numel() * size_of(DType::f32));
     frozen_master_ = frozen_buffer_.view(0, frozen_master_.shape, DType::f32);
   }
+  if (teacher()) teacher()->materialize(device_, shape.dtype), teacher()->load(comm, work_->stream);
 }
 
 // What the ranks of this host plan, against what is free: before any of them has allocated anything.
@@ -130,7 +140,7 @@ void Engine::load_weights(uint64_t seed) {
     if (apart && frozen_master_) ops::copy(work_->ctx, frozen_master_, store.frozen_values());
   } else if (comm_.rank() == 0 || (apart && !shards_.empty())) {  // divided masters: every rank reads its own
     auto loaded = viaduct::load_weights(source_.folder, source_.config, store, seed,
-                                        apart ? masters() : std::vector<ValuePart>{});
+                                        apart ? masters() : std::vector<ValuePart>{}, source_.every_layer);
     if (!optimizer_ && !loaded.new_heads.empty())
       fail_input(
           fmt::format("{0}: expected the weights of {1} as its config.json describes them, found none that fit; "

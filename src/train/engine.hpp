@@ -43,12 +43,14 @@ class Engine {
   void give_values(const ValuesOf&) const;
 
   Task& task() { return *task_; }
+  Teacher* teacher() const { return task_->teacher(); }
   Workspace& work() { return *work_; }
   AdamW& optimizer() { return *optimizer_; }  // training only
   BatchUpload& upload() { return *upload_; }
   Device device() const { return device_; }
   const ModelSource& source() const { return source_; }
   const MemoryPlan& plan() const { return plan_; }
+  int64_t batch_size() const { return batch_size_; }  // samples of a pass, at most
   int64_t parameter_count() const { return task_->parameters().count(); }
 
  private:
@@ -60,6 +62,7 @@ class Engine {
   ModelSource source_;
   Communicator& comm_;
   Device device_;
+  int64_t batch_size_;
   MemoryPlan plan_;
   std::unique_ptr<Task> task_;
   std::unique_ptr<Workspace> work_;

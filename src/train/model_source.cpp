@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "models/hf_config.hpp"
 #include "train/image_processor.hpp"
+#include "train/student.hpp"
 
 namespace viaduct {
 namespace {
@@ -84,6 +85,23 @@ void fit_vocabulary(const Config& config, ModelSource& source) {
                             source.tokenizer->pad(), text.pad_token_id));
 }
 
+// What task.teacher names, for the pixels that the student is given.
+std::shared_ptr<const ModelSource> resolve_teacher(const Config& config, Tokens tokens) {
+  if (config.task.teacher.empty())
+    fail_config(fmt::format("task.name = distillation ({}) needs task.teacher: the folder of the model to learn from",
+                            config.origin("task.name")));
+  find_model_folder(model_folder(config.task.teacher), "task.teacher");
+  Config its = config;
+  its.model = {.pretrained = config.task.teacher}, its.task = {};
+  std::erase_if(its.origins,
+                [](const auto& o) { return o.first.starts_with("model.") || o.first.starts_with("task."); });
+  auto teacher = std::make_shared<ModelSource>(resolve_model(its, {}, tokens));
+  if (is_bridgetower(teacher->config))
+    fail_config(fmt::format("task.teacher = {} ({}): distillation is of a ViT by a ViT in this version",
+                            config.task.teacher, config.origin("task.teacher")));
+  return teacher;
+}
+
 }  // namespace
 
 ops::Normalization ModelSource::normalization() const {
@@ -93,7 +111,8 @@ ops::Normalization ModelSource::normalization() const {
 }
 
 std::string ModelSource::architecture() const {
-  if (choice.classifies()) return "ViTForImageClassification";
+  if (choice.classifies())
+    return vit(config).distillation_token ? "DeiTForImageClassificationWithTeacher" : "ViTForImageClassification";
   if (choice.first == "itm") return "BridgeTowerForImageAndTextRetrieval";
   return choice.first == "itc" ? "BridgeTowerForContrastiveLearning" : "BridgeTowerForMaskedLM";
 }
@@ -145,11 +164,17 @@ ModelSource resolve_model(const Config& given, const std::vector<std::string>& c
   ModelSource source;
   Path folder = folder_of(config);
   source.folder = folder.string();
-  source.config = folder.empty() ? default_config(config) : read_config(config, folder);
+  if (config.task.name == "distillation") source.teacher = resolve_teacher(config, tokens);
+  source.config = !folder.empty()  ? read_config(config, folder)
+                  : source.teacher ? student_config(config, source)
+                                   : default_config(config);
   source.choice = choose(config, source.config);
   int size = int(image_size(source.config));
   source.processor = is_bridgetower(source.config) ? ImageProcessor::bridgetower(size) : ImageProcessor::vit(size);
-  if (!folder.empty()) source.processor = read_image_processor(folder, source.processor);
+  if (!folder.empty())
+    source.processor = read_image_processor(folder, source.processor);
+  else if (source.teacher)
+    source.processor = source.teacher->processor;
   const int64_t published = image_size(source.config);
   apply_overrides(config, source.config);
   if (config.data.image_size > 0) {
@@ -170,6 +195,7 @@ ModelSource resolve_model(const Config& given, const std::vector<std::string>& c
     source.text_tokens = source.max_text_length(config);
   }
   validate(source.config);
+  if (source.teacher) check_student(config, source);
   return source;
 }
 

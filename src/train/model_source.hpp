@@ -1,5 +1,6 @@
 // Which model [model], [task] and [data] ask for: its shape, its images and texts, where its weights are.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct ModelSource {
   TokenizerPtr tokenizer;   // of an image-text model
   int64_t text_tokens = 0;  // of the longest batch: at first what the model or data.max_text_length allows
   std::string folder;       // of the weights; empty: random ones
+  std::shared_ptr<const ModelSource> teacher;  // of a student
+  int64_t every_layer = 0;                     // of the teacher, when the student is cut out of it: see load_weights
 
   ops::Normalization normalization() const;
   std::string architecture() const;  // Hugging Face's class with the heads of this task

@@ -8,6 +8,7 @@
 #include "core/optim/adamw.hpp"
 #include "train/batch_upload.hpp"
 #include "train/step_numbers.hpp"
+#include "train/teacher.hpp"
 
 namespace viaduct {
 
@@ -21,6 +22,7 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   ParameterStore& store = task->parameters();
   const Device meta = Device::meta(shape.device);
   store.materialize(meta, shape.dtype, shape.training, allocate_plain, kept_gradients(shape, store));
+  if (task->teacher()) task->teacher()->materialize(meta, shape.dtype);
   Workspace work(meta, 0, shape.dtype);
   Batch batch = task->blank_batch(meta, shape.batch_size);
   work.ctx.sample_keys = batch.keys;
@@ -47,6 +49,7 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   expect(work.arena.empty(), "a step leaves the arena as it found it");
   plan.parameters = store.values().bytes() + (store.frozen_values() ? store.frozen_values().bytes() : 0);
   plan.packed = work.packed.bytes();
+  if (task->teacher()) plan.teacher = task->teacher()->bytes();
   plan.activations = work.arena.peak().bytes;
   plan.kept = work.arena.peak().kept, plan.temporary = work.arena.peak().temp;
   plan.scopes = work.arena.peak().by_scope;

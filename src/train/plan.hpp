@@ -24,13 +24,14 @@ struct StepShape {
 // Bytes of one rank.
 struct MemoryPlan {
   int64_t parameters = 0, gradients = 0, optimizer = 0;
+  int64_t teacher = 0;      // whom a student learns from: weights, in both layouts
   int64_t packed = 0;       // weights once more, in the layout of the products
   int64_t activations = 0;  // the arena: kept and temporary together at their common peak
   int64_t kept = 0, temporary = 0;
   int64_t step = 0;                       // the batch that is worked on and the numbers of the step, on a cuda device
   int64_t batches = 0;                    // decoded images waiting, in host memory
   std::map<std::string, int64_t> scopes;  // of the arena's peak
-  int64_t on_device() const { return parameters + gradients + optimizer + packed + activations + step; }
+  int64_t on_device() const { return parameters + teacher + gradients + optimizer + packed + activations + step; }
   int64_t total() const { return on_device() + batches; }
 };
 

@@ -80,8 +80,8 @@ void check_resumable(const Checkpoint& checkpoint, const RunState& mine) {
       refuse(fmt::format("{} = {} and would go on with {}", name, saved.has(name) ? saved.text(name) : "nothing",
                          mine.has(name) ? mine.text(name) : "nothing"));
   };
-  for (const char* name : {"task.name", "task.negatives", "task.itm_negatives", "task.freeze", "data.image_pipeline",
-                           "data.padding", "average.decay"})
+  for (const char* name : {"task.name", "task.negatives", "task.itm_negatives", "task.freeze", "distillation",
+                           "data.image_pipeline", "data.padding", "average.decay"})
     compare(name);
   if (mine.has("max_text_length") && saved.integer("max_text_length") != mine.integer("max_text_length"))
     refuse(fmt::format("texts of up to {} tokens and would go on with {}", saved.integer("max_text_length"),

@@ -9,7 +9,6 @@ namespace viaduct {
 
 struct Rule {
   std::vector<std::string> choices;                    // text: one of these; empty = free text
-  std::vector<std::string> later;                      // text: known, but not in this version
   std::vector<std::pair<std::string, int64_t>> words;  // whole numbers with a name, such as auto
   double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
   bool open_low = false;   // low itself is not allowed
@@ -17,7 +16,7 @@ struct Rule {
 };
 namespace rule {
 inline Rule text() { return {}; }
-inline Rule choice(std::vector<std::string> now, std::vector<std::string> later = {}) { return {now, later}; }
+inline Rule choice(std::vector<std::string> choices) { return {.choices = std::move(choices)}; }
 // Bounds of what is multiplied, or narrowed to int: far beyond sense, and no product overflows.
 constexpr double kSome = 10'000, kMany = 1'000'000'000;
 inline Rule at_least(double low) { return {.low = low}; }

@@ -16,6 +16,7 @@
 #include "train/batch_choice.hpp"
 #include "train/checkpoint.hpp"
 #include "train/device_choice.hpp"
+#include "train/distillation_report.hpp"
 #include "train/engine.hpp"
 #include "train/evaluate.hpp"
 #include "train/evaluations.hpp"
@@ -173,6 +174,7 @@ RunState Run::state(int64_t step) {
   s.set("config.json", model_config_json(source.config, source.architecture()));
   for (const auto& [name, text] : source.more_files()) s.set(kModelFile + name, text);
   s.set("task.name", source.choice.text());
+  if (engine_.teacher()) s.set("distillation", lessons(config_, *engine_.teacher()));
   if (source.tokenizer) {
     s.set("task.negatives", config_.task.negatives), s.set("task.itm_negatives", config_.task.itm_negatives);
     s.set("task.freeze", frozen_towers(config_).names()), s.set("data.padding", config_.data.padding);
@@ -214,6 +216,7 @@ std::map<std::string, double> Run::evaluate_at(int64_t step) {
 std::string Run::save(int64_t step, bool evaluated) {
   Path path;
   fault_.at("save", step, clock_, engine_);
+  if (engine_.teacher()) engine_.teacher()->flush_cache();
   CheckpointValues values = engine_.checkpoint_values();
   if (first())
     path = save_checkpoint(folder() / "checkpoints", step, state(step), engine_.task().parameters(), values,
@@ -243,6 +246,7 @@ Exit Run::run(const Accepted& accepted) {
     resume_from(*resumed_);
   else
     engine_.load_weights(uint64_t(config_.train.seed));
+  if (engine_.teacher()) engine_.teacher()->open_cache(config_, train_data_);
   fault_.at("init", start_step_, clock_, engine_);
   comm_.barrier();  // no rank refuses any more
   if (first() && accepted) accepted(config_);
@@ -280,7 +284,9 @@ Exit Run::run(const Accepted& accepted) {
   const CheckpointValues values = engine_.checkpoint_values();
   export_model("model", values.master);
   if (values.average) export_model("average", values.average);
-  run_log.write_totals(record_.step, double(batches_.samples_before(record_.step)) / double(batches_.samples));
+  std::map<std::string, double> beside;
+  if (engine_.teacher()) beside = compare_with_teacher(engine_, eval_loader_, comm_);
+  run_log.write_totals(record_.step, double(batches_.samples_before(record_.step)) / double(batches_.samples), beside);
   comm_.barrier();
   return Exit::ok;
 }

@@ -12,8 +12,13 @@ namespace viaduct {
 namespace {
 
 nlohmann::ordered_json memory_json(const MemoryPlan& plan) {
-  return {{"parameters", plan.parameters}, {"gradients", plan.gradients},     {"optimizer", plan.optimizer},
-          {"packed_weights", plan.packed}, {"activations", plan.activations}, {"step", plan.step},
+  return {{"parameters", plan.parameters},
+          {"teacher", plan.teacher},
+          {"gradients", plan.gradients},
+          {"optimizer", plan.optimizer},
+          {"packed_weights", plan.packed},
+          {"activations", plan.activations},
+          {"step", plan.step},
           {"batches", plan.batches}};
 }
 
@@ -55,9 +60,9 @@ void RunLog::conclude() {
   write_summary(bound);
 }
 
-void RunLog::write_totals(int64_t step, double epoch) {
+void RunLog::write_totals(int64_t step, double epoch, std::map<std::string, double> metrics) {
   if (!metrics_) return;
-  auto metrics = totals_.metrics();
+  metrics.merge(totals_.metrics());
   metrics.merge(times_.metrics());
   metrics_->write(step, epoch, metrics);
 }

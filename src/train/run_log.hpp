@@ -23,8 +23,8 @@ class RunLog {
 
   // Collective, after the last step: where the time went and what bounds the run.
   void conclude();
-  // The totals of a run that is complete, as the last line of metrics.jsonl; on rank 0.
-  void write_totals(int64_t step, double epoch);
+  // The totals of a run that is complete, with what else is to be said, as the last line of metrics.jsonl; on rank 0.
+  void write_totals(int64_t step, double epoch, std::map<std::string, double> metrics);
 
  private:
   void write_summary(const std::string& bound) const;

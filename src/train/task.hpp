@@ -11,10 +11,13 @@
 
 namespace viaduct {
 
+class Teacher;
+
 class Task {
  public:
   virtual ~Task() = default;
   virtual ParameterStore& parameters() = 0;
+  virtual Teacher* teacher() { return nullptr; }  // whom it learns from, if anyone
   // Forward, loss and backward of one pass. Gradients are those of the sum of the losses; see GradSink for the reports.
   virtual void train(Ctx&, const Batch&, GradSink&) = 0;
   // Whether a pass is the same work for any batch of the same shapes, so that it can be recorded and replayed.

@@ -10,10 +10,11 @@ namespace viaduct {
 // The weight of every loss of an image-text model; 0: not learnt. All zero: classification.
 struct TaskChoice {
   double itm = 0, itc = 0, mlm = 0;
+  bool distils = false;  // from task.teacher: what is learnt beside that is what the rest says
   bool classifies() const { return itm == 0 && itc == 0 && mlm == 0; }
   int losses() const { return (itm > 0) + (itc > 0) + (mlm > 0); }
   std::string first;         // as it was named first: it gives the exported architecture and what predict does
-  std::string text() const;  // as task.name would say it, the same for every spelling
+  std::string text() const;  // as task.name would say it, the same for every spelling; of a student what it becomes
 };
 
 // Of task.name and the keys that go with it; a config error says what is wrong with them.

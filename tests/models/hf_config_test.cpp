@@ -51,7 +51,7 @@ TEST(HfConfig, OmittedFieldsTakeTheClassDefaults) {
 
 TEST(HfConfig, RefusesWhatItCannotHonour) {
   const std::pair<const char*, const char*> cases[] = {
-      {R"({"model_type":"clip"})", "expected model_type = \"vit\" or \"bridgetower\", found \"clip\""},
+      {R"({"model_type":"clip"})", "expected model_type = \"vit\", \"deit\" or \"bridgetower\", found \"clip\""},
       {R"({"hidden_size":768})", "no model_type"},
       {R"({"model_type":"vit","hidden_size":"768"})", "hidden_size: expected a whole number, found \"768\""},
       {R"({"model_type":"vit","hidden_size":768.5})", "hidden_size: expected a whole number, found 768.5"},

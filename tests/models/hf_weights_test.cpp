@@ -31,7 +31,7 @@ const Path kTiny = "tests/golden/vit_tiny", kTokens26 = "tests/golden/vit_tokens
 const char* const kClassifier = "ViTForImageClassification";
 
 struct Model {
-  explicit Model(const VitConfig& config, DType dtype = DType::f32) : vit(config, {}, false), store(vit.parameters()) {
+  explicit Model(const VitConfig& config, DType dtype = DType::f32) : vit(config, {}), store(vit.parameters()) {
     store.materialize(Device::cpu(), dtype, false);
   }
   explicit Model(const Path& folder) : Model(viaduct::vit(read_model_config(folder))) {}

@@ -49,7 +49,7 @@ struct Golden {
     build(config);
   }
   void build(const VitConfig& c) {
-    model = std::make_unique<VitClassifier>(c, ops::Normalization{}, false);
+    model = std::make_unique<VitClassifier>(c, ops::Normalization{});
     model->parameters().materialize(Device::cpu(), DType::f32, true);
     load_weights(folder, c, model->parameters(), 1);
   }

@@ -28,7 +28,7 @@ VitConfig small_config(double dropout = 0) {
 // A model with memory, and a batch of random images for it.
 struct Rig {
   Rig(const VitConfig& config, DType dtype, bool recompute, int64_t samples, Device device = Device::cpu())
-      : model(config, {}, recompute), work(device, 64 << 20, dtype) {
+      : model(config, {}, {recompute}), work(device, 64 << 20, dtype) {
     model.parameters().materialize(device, dtype, true);
     model.parameters().initialize(7);
     int64_t size = config.image_size, pixels = samples * size * size * 3;
@@ -159,7 +159,7 @@ TEST(Vit, DropoutBelongsToTheSample) {
 TEST(Vit, NominalFlopsOfTheBaseModel) {
   VitConfig base;
   base.labels.assign(1000, "x");
-  VitClassifier model(base, {}, false);
+  VitClassifier model(base, {});
   EXPECT_NEAR(35.13e9, model.flops(false), 0.01e9);  // reference: 2 x 17.56 G multiply-adds
   EXPECT_NEAR(105.15e9, model.flops(true), 0.01e9);
   EXPECT_EQ(86567656, model.parameters().count());

@@ -31,19 +31,19 @@ OpCase patchify(int64_t B, int64_t H, int64_t W, int64_t P) {
           .exact = true};
 }
 
-OpCase assemble_tokens(int64_t B, int64_t G, int64_t C) {
+OpCase assemble_tokens(int64_t B, int64_t G, int64_t C, int64_t K = 1) {
   return {
-      .name = "assemble_tokens/" + dims({B, G, C}),
-      .operands = {in("patches", {B, G, C}), in("cls", {1, 1, C}), in("positions", {1, 1 + G, C}),
-                   out("tokens", {B, 1 + G, C})},
+      .name = "assemble_tokens/" + (K > 1 ? fmt::format("after{}/", K) : "") + dims({B, G, C}),
+      .operands = {in("patches", {B, G, C}), in("cls", {1, K, C}), in("positions", {1, K + G, C}),
+                   out("tokens", {B, K + G, C})},
       .run = [](Ctx& ctx,
                 const Tensors& t) { ops::assemble_tokens(ctx, t["tokens"], t["patches"], t["cls"], t["positions"]); },
       .reference = reference([=](auto& v) {
         for (int64_t b = 0; b < B; ++b)
-          for (int64_t t = 0; t <= G; ++t)
+          for (int64_t t = 0; t < K + G; ++t)
             for (int64_t c = 0; c < C; ++c)
-              v["tokens"][size_t((b * (1 + G) + t) * C + c)] =
-                  (t ? v["patches"][size_t((b * G + t - 1) * C + c)] : v["cls"][size_t(c)]) +
+              v["tokens"][size_t((b * (K + G) + t) * C + c)] =
+                  (t < K ? v["cls"][size_t(t * C + c)] : v["patches"][size_t((b * G + t - K) * C + c)]) +
                   v["positions"][size_t(t * C + c)];
       }),
       .gradient = {"tokens",
@@ -54,13 +54,13 @@ OpCase assemble_tokens(int64_t B, int64_t G, int64_t C) {
       .exact = true};
 }
 
-OpCase assemble_tokens_backward(int64_t B, int64_t G, int64_t C, const std::string& only = "") {
+OpCase assemble_tokens_backward(int64_t B, int64_t G, int64_t C, const std::string& only = "", int64_t K = 1) {
   auto wanted = [=](const char* name) { return only.empty() || only == name; };
-  std::vector<Operand> operands{in("dtokens", {B, 1 + G, C})};
+  std::vector<Operand> operands{in("dtokens", {B, K + G, C})};
   if (wanted("dpatches")) operands.push_back(out("dpatches", {B, G, C}));
-  if (wanted("dcls")) operands.push_back(inout("dcls", {C}, Operand::Type::stat));
-  if (wanted("dpositions")) operands.push_back(inout("dpositions", {1 + G, C}, Operand::Type::stat));
-  return {.name = "assemble_tokens_backward/" + only + dims({B, G, C}),
+  if (wanted("dcls")) operands.push_back(inout("dcls", {K, C}, Operand::Type::stat));
+  if (wanted("dpositions")) operands.push_back(inout("dpositions", {K + G, C}, Operand::Type::stat));
+  return {.name = "assemble_tokens_backward/" + only + (K > 1 ? fmt::format("after{}/", K) : "") + dims({B, G, C}),
           .operands = operands,
           .run =
               [=](Ctx& ctx, const Tensors& t) {
@@ -70,12 +70,12 @@ OpCase assemble_tokens_backward(int64_t B, int64_t G, int64_t C, const std::stri
               },
           .reference = reference([=](auto& v) {
             for (int64_t b = 0; b < B; ++b)
-              for (int64_t t = 0; t <= G; ++t)
+              for (int64_t t = 0; t < K + G; ++t)
                 for (int64_t c = 0; c < C; ++c) {
-                  auto d = v["dtokens"][size_t((b * (1 + G) + t) * C + c)];
+                  auto d = v["dtokens"][size_t((b * (K + G) + t) * C + c)];
                   if (wanted("dpositions")) v["dpositions"][size_t(t * C + c)] += d;
-                  if (t && wanted("dpatches")) v["dpatches"][size_t((b * G + t - 1) * C + c)] = d;
-                  if (!t && wanted("dcls")) v["dcls"][size_t(c)] += d;
+                  if (t >= K && wanted("dpatches")) v["dpatches"][size_t((b * G + t - K) * C + c)] = d;
+                  if (t < K && wanted("dcls")) v["dcls"][size_t(t * C + c)] += d;
                 }
           })};
 }
@@ -108,8 +108,13 @@ const AddCases rows{{
     patchify(1, 21, 35, 7),
     patchify(2, 17, 19, 4),  // rests that do not fill a patch
     assemble_tokens(3, 6, 20),
+    assemble_tokens(3, 6, 20, 2),
+    assemble_tokens(2, 5, 64, 2),
     assemble_tokens_backward(3, 6, 20),
     assemble_tokens_backward(5, 50, 64),
+    assemble_tokens_backward(3, 6, 20, "", 2),
+    assemble_tokens_backward(3, 6, 20, "dcls", 2),
+    assemble_tokens_backward(3, 6, 20, "dpatches", 2),
     assemble_tokens_backward(3, 6, 20, "dpatches"),
     assemble_tokens_backward(3, 6, 20, "dcls"),
     assemble_tokens_backward(3, 6, 20, "dpositions"),

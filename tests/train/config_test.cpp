@@ -225,10 +225,6 @@ TEST(Config, RefusesBadValues) {
     EXPECT_NE(refusal_of(key, value).find(expected), std::string::npos) << key << " = " << value;
 }
 
-TEST(Config, RefusesWhatThisVersionDoesNotHave) {
-  EXPECT_EQ(refusal_of("task.teacher", "folder"), "task.teacher (command line) is not in this version; remove it");
-}
-
 TEST(Config, RefusesDamagedFiles) {
   auto message_of = [](const std::string& text) {
     auto path = write_file("damaged.cfg", text);

@@ -54,13 +54,13 @@ TEST(TaskChoice, ReadsSums) {
 
 TEST(TaskChoice, SaysWhatIsWrong) {
   const std::vector<std::pair<std::string, std::string>> names = {
-      {"itn", "task.name = 'itn' (command line): expected classification, itm, itc or mlm, or a sum"},
+      {"itn", "task.name = 'itn' (command line): expected classification, distillation, itm, itc or mlm, or a sum"},
       {"itn", "did you mean itm?"},
       {"clasification", "did you mean classification?"},
-      {"itm, clip", "expected classification, itm, itc or mlm"},
-      {"itm, classification", "expected classification, itm, itc or mlm"},
-      {"itm,", "expected classification, itm, itc or mlm"},
-      {"", "expected classification, itm, itc or mlm"},
+      {"itm, clip", "expected classification, distillation, itm, itc or mlm"},
+      {"itm, classification", "expected classification, distillation, itm, itc or mlm"},
+      {"itm,", "expected classification, distillation, itm, itc or mlm"},
+      {"", "expected classification, distillation, itm, itc or mlm"},
       {"itm:1, itm:2", "itm is named twice"},
       {"itm:0", "expected a weight above 0 after the colon of 'itm:0'"},
       {"itm:1, mlm:-1", "expected a weight above 0 after the colon of 'mlm:-1'"},
@@ -70,7 +70,7 @@ TEST(TaskChoice, SaysWhatIsWrong) {
       {"itm:nan", "expected a weight above 0"},
       {"itm:inf", "expected a weight above 0"},
       {"itm:1:2", "expected a weight above 0"},
-      {"distillation", "distillation is not in this version"},
+      {"distilation", "did you mean distillation?"},
   };
   for (const auto& [name, sentence] : names) EXPECT_THAT(refusal({{"task.name", name}}), HasSubstr(sentence)) << name;
   EXPECT_THAT(refusal({{"task.name", "qqqqqqqqqqqq"}}), testing::Not(HasSubstr("did you mean")));

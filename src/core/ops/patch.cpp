@@ -21,9 +21,10 @@ void patchify(Ctx& ctx, Tensor patches, Tensor pixels, int64_t patch, const Norm
 void assemble_tokens(Ctx& ctx, Tensor tokens, Tensor patches, Tensor cls, Tensor positions) {
   OperandCheck check{ctx, "assemble_tokens"};
   check.that(patches.shape.rank == 3, "patches are [B, G, C]", patches);
-  int64_t B = patches.shape[0], T = 1 + patches.shape[1], C = patches.shape[2];
+  int64_t B = patches.shape[0], C = patches.shape[2], K = cls.numel() / C, T = K + patches.shape[1];
+  check.that(K > 0 && K * C == cls.numel(), "cls is [K, C]", cls);
   check("tokens", tokens, {B, T, C}, patches.dtype);
-  check("cls", cls.reshape({cls.numel()}), {C}, patches.dtype);
+  check("cls", cls, cls.shape, patches.dtype);
   check("positions", positions.reshape({positions.numel()}), {T * C}, patches.dtype);
   run_on_device(
       ctx, [&] { cpu::assemble_tokens(tokens, patches, cls, positions); },
@@ -34,8 +35,10 @@ void assemble_tokens_backward(Ctx& ctx, Tensor dpatches, Tensor dcls, Tensor dpo
   OperandCheck check{ctx, "assemble_tokens_backward"};
   check.that(dtokens.shape.rank == 3, "dtokens are [B, 1 + G, C]", dtokens);
   int64_t B = dtokens.shape[0], T = dtokens.shape[1], C = dtokens.shape[2];
-  if (dpatches) check("dpatches", dpatches, {B, T - 1, C}, dtokens.dtype);
-  if (dcls) check("dcls", dcls.reshape({dcls.numel()}), {C}, stat_dtype(dtokens.dtype));
+  const int64_t K = dpatches ? T - dpatches.shape[1] : dcls ? dcls.numel() / C : 1;
+  check.that(K > 0 && K < T, "dcls is [K, C]", dtokens);
+  if (dpatches) check("dpatches", dpatches, {B, T - K, C}, dtokens.dtype);
+  if (dcls) check("dcls", dcls.reshape({dcls.numel()}), {K * C}, stat_dtype(dtokens.dtype));
   if (dpositions) check("dpositions", dpositions.reshape({dpositions.numel()}), {T * C}, stat_dtype(dtokens.dtype));
   run_on_device(
       ctx, [&] { cpu::assemble_tokens_backward(dpatches, dcls, dpositions, dtokens); },

@@ -17,9 +17,9 @@ struct Normalization {
 // a convolution weight [3, P, P]. G = (H / P) (W / P), rests are not read.
 void patchify(Ctx&, Tensor patches, Tensor pixels, int64_t patch, const Normalization&);
 
-// tokens [B, 1 + G, C] = (cls, patches) + positions [1 + G, C].
+// tokens [B, K + G, C] = (cls, patches) + positions [K + G, C]; cls [K, C]: a class token, and whatever follows it.
 void assemble_tokens(Ctx&, Tensor tokens, Tensor patches, Tensor cls, Tensor positions);
-// dpatches [B, G, C] is written; dcls [C] and dpositions [1 + G, C] (gradient dtype) are accumulated; each
+// dpatches [B, G, C] is written; dcls [K, C] and dpositions [K + G, C] (gradient dtype) are accumulated; each
 // may be absent.
 void assemble_tokens_backward(Ctx&, Tensor dpatches, Tensor dcls, Tensor dpositions, Tensor dtokens);
 

@@ -1,22 +1,11 @@
 #include "core/ops/cpu/loss.hpp"
 
+#include "core/ops/cpu/exp_sum.hpp"
 #include "core/ops/cpu/parallel.hpp"
-#include "core/ops/cpu/vector_math.hpp"
 #include "core/ops/loss.hpp"
 
 namespace viaduct::ops::cpu {
 namespace {
-
-// The largest logit and the sum of exp(logit - largest).
-template <class T, class C = compute_t<T>>
-std::pair<C, C> exp_sum(const T* x, int64_t n) {
-  C largest = C(x[0]), sum = 0;
-#pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < n; ++i) largest = C(x[i]) > largest ? C(x[i]) : largest;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) sum += exp(C(x[i]) - largest);
-  return {largest, sum};
-}
 
 // to = weight exp(x - largest) / sum; `to` may be x.
 template <class To, class T, class C = compute_t<T>>

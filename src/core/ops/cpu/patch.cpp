@@ -45,14 +45,14 @@ void patchify(Tensor patches, Tensor pixels, int64_t P, const Normalization& nor
 }
 
 void assemble_tokens(Tensor tokens, Tensor patches, Tensor cls, Tensor positions) {
-  int64_t T = tokens.shape[1], width = tokens.shape[2];
+  int64_t T = tokens.shape[1], width = tokens.shape[2], K = T - patches.shape[1];
   dispatch(tokens.dtype, [&]<class E>() {
     using C = compute_t<E>;
     E* to = data<E>(tokens);
     const E *from = data<E>(patches), *first = data<E>(cls), *position = data<E>(positions);
     parallel_rows(tokens.shape.rows(), width, [=](int64_t r) {
       int64_t b = r / T, t = r % T;
-      const E *token = t ? from + (b * (T - 1) + t - 1) * width : first, *at = position + t * width;
+      const E *token = t < K ? first + t * width : from + (b * (T - K) + t - K) * width, *at = position + t * width;
 #pragma omp simd
       for (int64_t i = 0; i < width; ++i) to[r * width + i] = C(token[i]) + C(at[i]);
     });
@@ -61,6 +61,7 @@ void assemble_tokens(Tensor tokens, Tensor patches, Tensor cls, Tensor positions
 
 void assemble_tokens_backward(Tensor dpatches, Tensor dcls, Tensor dpositions, Tensor dtokens) {
   int64_t B = dtokens.shape[0], T = dtokens.shape[1], width = dtokens.shape[2];
+  const int64_t K = dpatches ? T - dpatches.shape[1] : dcls ? dcls.numel() / width : 1;
   dispatch(dtokens.dtype, [&]<class E>() {
     using C = compute_t<E>;
     const E* from = data<E>(dtokens);
@@ -71,8 +72,8 @@ void assemble_tokens_backward(Tensor dpatches, Tensor dcls, Tensor dpositions, T
       for (int64_t b = 0; b < B; ++b) {
         const E* g = from + (b * T + t) * width;
         if (positions) add_row(positions + t * width, g, width);
-        if (t && to) std::memcpy(to + (b * (T - 1) + t - 1) * width, g, size_t(width) * sizeof(E));
-        if (!t && first) add_row(first, g, width);
+        if (t >= K && to) std::memcpy(to + (b * (T - K) + t - K) * width, g, size_t(width) * sizeof(E));
+        if (t < K && first) add_row(first + t * width, g, width);
       }
     });
   });

@@ -1,45 +1,9 @@
 #include "core/ops/cuda/loss.hpp"
 
-#include <cfloat>
-
-#include "core/ops/cuda/row.cuh"
+#include "core/ops/cuda/team.cuh"
 
 namespace viaduct::ops::cuda {
 namespace {
-
-// The threads that share a row: a block where rows are long, otherwise a warp.
-template <bool block>
-struct Team {
-  int rank, size;
-  int64_t row;
-  __device__ Team() {
-    if constexpr (block)
-      rank = int(threadIdx.x), size = int(blockDim.x), row = blockIdx.x;
-    else
-      rank = int(threadIdx.x) % kWarp, size = kWarp, row = row_of_warp();
-  }
-  __device__ float sum(float x, float* shared) const { return block ? block_sum(x, shared) : warp_sum(x); }
-  __device__ float max(float x, float* shared) const { return block ? block_max(x, shared) : warp_max(x); }
-};
-
-struct ExpSum {
-  float largest, sum;  // of the row, and of exp(logit - largest)
-};
-
-// In one pass: every thread corrects its sum where a larger logit appears.
-template <bool block, class T>
-__device__ ExpSum exp_sum(const Team<block>& team, const T* x, int columns, bool packed) {
-  __shared__ float shared[kWarp];
-  float largest = -FLT_MAX, sum = 0;
-  for_share(x, columns, packed, team.rank, team.size, [&]<int n>(int, const Pack<T, n>& p) {
-    float top = largest;
-    for (int i = 0; i < n; ++i) top = fmaxf(top, to_float(p.v[i]));
-    if (top > largest) sum *= expf(largest - top), largest = top;
-    for (int i = 0; i < n; ++i) sum += expf(to_float(p.v[i]) - largest);
-  });
-  float all = team.max(largest, shared);
-  return {all, team.sum(sum * expf(largest - all), shared)};
-}
 
 // dlogits null: not wanted; may be logits. What is no label at all gives a loss that is not a number.
 template <bool block, class T>
@@ -111,15 +75,6 @@ __global__ void row_softmax(float* probabilities, const T* logits, int64_t rows,
   const ExpSum e = exp_sum(team, x, columns, true);
   const float scale = 1 / e.sum;
   for (int i = team.rank; i < columns; i += team.size) to[i] = expf(to_float(x[i]) - e.largest) * scale;
-}
-
-// f.template operator()<block>(launch)
-template <class F>
-void with_team(int64_t rows, int64_t columns, F&& f) {
-  if (columns <= 1024)
-    f.template operator()<false>(warp_per_row(rows));
-  else
-    f.template operator()<true>(Launch{unsigned(rows), 512});
 }
 
 }  // namespace

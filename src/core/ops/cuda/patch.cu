@@ -55,12 +55,12 @@ __global__ void __launch_bounds__(kPatchThreads)
   }
 }
 
-// A sample's tokens [size] are cls [width] and its patches, one after the other: no row is ever looked for. A thread
+// A sample's tokens [size] are cls [special] and its patches, one after the other: no row is ever looked for. A thread
 // adds one pack of the positions to several samples.
 template <int N, class T>
 __global__ void __launch_bounds__(kPatchThreads)
     assemble_tokens_kernel(T* tokens, const T* patches, const T* cls, const T* positions, int64_t samples, int64_t size,
-                           int64_t width) {
+                           int64_t special) {
   constexpr int U = 4;
   for (int64_t i = (int64_t(blockIdx.x) * kPatchThreads + threadIdx.x) * N; i < size;
        i += int64_t(gridDim.x) * kPatchThreads * N) {
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kPatchThreads)
 #pragma unroll
       for (int u = 0; u < U; ++u)
         if (int64_t b = first + u; b < samples)
-          held[u] = load_pack<N>(i < width ? cls + i : patches + b * (size - width) + i - width);
+          held[u] = load_pack<N>(i < special ? cls + i : patches + b * (size - special) + i - special);
 #pragma unroll
       for (int u = 0; u < U; ++u) {
         if (first + u >= samples) break;
@@ -86,17 +86,17 @@ __global__ void __launch_bounds__(kPatchThreads)
 template <int N, class T>
 __global__ void __launch_bounds__(kRowThreads, 3)
     assemble_tokens_backward_kernel(T* dpatches, float* dcls, float* dpositions, const T* dtokens, int64_t samples,
-                                    int64_t size, int64_t width) {
+                                    int64_t size, int64_t special) {
   for (int64_t i = (int64_t(blockIdx.x) * kRowThreads + threadIdx.x) * N; i < size;
        i += int64_t(gridDim.x) * kRowThreads * N) {
     float sum[N] = {};
     add_rows<N, 32 / int(sizeof(T)), T>(
         sum, samples, [=](int64_t b) { return dtokens + b * size + i; },
         [=](int64_t b, const Pack<T, N>& d) {
-          if (dpatches && i >= width) store_pack(dpatches + b * (size - width) + i - width, d);
+          if (dpatches && i >= special) store_pack(dpatches + b * (size - special) + i - special, d);
         });
     if (dpositions) add_pack(dpositions + i, sum);
-    if (dcls && i < width) add_pack(dcls + i, sum);
+    if (dcls && i < special) add_pack(dcls + i, sum);
   }
 }
 
@@ -132,25 +132,26 @@ void patchify(Ctx& ctx, Tensor patches, Tensor pixels, int64_t P, const Normaliz
 }
 
 void assemble_tokens(Ctx& ctx, Tensor tokens, Tensor patches, Tensor cls, Tensor positions) {
-  int64_t B = tokens.shape[0], width = tokens.shape[2], size = tokens.shape[1] * width;
+  int64_t B = tokens.shape[0], width = tokens.shape[2], size = tokens.shape[1] * width, special = cls.numel();
   dispatch_device(tokens.dtype, [&]<class T>() {
     with_width<T>({tokens.data, patches.data, cls.data, positions.data}, width, [&]<int N>() {
       Launch l{dim3(unsigned(std::min(ceil_div(size, N * kPatchThreads), kRowBlocks)),
                     unsigned(std::min<int64_t>(ceil_div(B, 4), 65535))),
                kPatchThreads};
       launch(ctx, assemble_tokens_kernel<N, T>, l, ptr<T>(tokens), ptr<T>(patches), ptr<T>(cls), ptr<T>(positions), B,
-             size, width);
+             size, special);
     });
   });
 }
 
 void assemble_tokens_backward(Ctx& ctx, Tensor dpatches, Tensor dcls, Tensor dpositions, Tensor dtokens) {
   int64_t B = dtokens.shape[0], width = dtokens.shape[2], size = dtokens.shape[1] * width;
+  const int64_t special = dpatches ? size - dpatches.shape[1] * width : dcls ? dcls.numel() : width;
   dispatch_device(dtokens.dtype, [&]<class T>() {
     with_width<T, float>({dpatches.data, dcls.data, dpositions.data, dtokens.data}, width, [&]<int N>() {
       Launch l{unsigned(std::min(ceil_div(size, N * kRowThreads), kRowBlocks)), kRowThreads};
       launch(ctx, assemble_tokens_backward_kernel<N, T>, l, ptr<T>(dpatches), ptr<float>(dcls), ptr<float>(dpositions),
-             ptr<T>(dtokens), B, size, width);
+             ptr<T>(dtokens), B, size, special);
     });
   });
 }
