@@ -1,6 +1,6 @@
 // Feature distillation: what layers of a student give against what layers of its teacher give. The mean over pairs of
-// layers, tokens and channels of (project(student) - teacher)^2; the projection is learned, and there is none where both
-// have the same width.
+// layers, tokens and channels of (project(student) - teacher)^2; the projection is learned, and there is none where
+// both have the same width.
 #pragma once
 #include <deque>
 #include <optional>
@@ -19,7 +19,8 @@ class FeatureLoss {
   // Registers a block for each projection; they are used in learning only.
   FeatureLoss(ParameterStore&, std::vector<LayerPair>, int64_t student_width, int64_t teacher_width, double weight);
 
-  // outputs: of every layer of the student, [B, T, width]; targets: of the teacher, one for each pair. Adds to losses [B].
+  // outputs: of every layer of the student, [B, T, width]; targets: of the teacher, one for each pair. Added to losses
+  // [B].
   void forward(Ctx&, GradSink&, Tensor losses, const std::vector<Tensor>& outputs,
                const std::vector<Tensor>& targets) const;
   // Adds to d [B, T, width], the gradient of what that layer of the student gives, and reports its projections.

@@ -14,10 +14,12 @@ struct HfTensor {
   std::vector<int64_t> shape;
 };
 // One for most parameters; for projections of one input that we fuse, one each where Hugging Face has them apart:
-// query, key and value of `..qkv..`, key and value of `..kv..`, DeiT's two tokens. (CLIP's `attn.qkv` is fused there too.)
+// query, key and value of `..qkv..`, key and value of `..kv..`, DeiT's two tokens. (CLIP's `attn.qkv` is fused there
+// too.)
 std::vector<HfTensor> hf_tensors(const Parameter&, const ModelConfig&);
 
-// What a student has in order to be compared with its teacher: registered last, and no part of the model that it becomes.
+// What a student has in order to be compared with its teacher: registered last, and no part of the model that it
+// becomes.
 inline constexpr const char* kLearningOnly = "distillation.";
 inline bool for_learning_only(const Parameter& p) { return p.name.starts_with(kLearningOnly); }
 

@@ -38,8 +38,8 @@ struct LoadedWeights {
 // Fills every parameter of `store`, the frozen ones included, rounded to its dtype; what the file leaves open begins
 // from `seed`. `masters` receive the unrounded values of the elements that an optimizer keeps in fp32, which may be
 // parts of parameters; none when the store itself is fp32. Missing and misshapen tensors are an error that names them.
-// `every` > 0: a ViT is cut out of a larger one, whose tensors these are. Its layer l (from 1) is layer l x every there, and of
-// each tensor it has the leading block: so its heads, channels and hidden units are the first ones.
+// `every` > 0: a ViT is cut out of a larger one, whose tensors these are. Its layer l (from 1) is layer l x every
+// there, and of each tensor it has the leading block: so its heads, channels and hidden units are the first ones.
 LoadedWeights load_weights(const HfTensors&, const ModelConfig&, ParameterStore& store, uint64_t seed,
                            const std::vector<ValuePart>& masters = {}, int64_t every = 0);
 inline LoadedWeights load_weights(const Path& folder, const ModelConfig& config, ParameterStore& store, uint64_t seed,
@@ -47,9 +47,9 @@ inline LoadedWeights load_weights(const Path& folder, const ModelConfig& config,
   return load_weights(HfTensors(folder), config, store, seed, masters, every);
 }
 
-// Positions [special + from^2, width] made for a grid of from x from patches, as torch's bicubic interpolation (a = -0.75,
-// without align_corners or antialias) resizes them to [special + to^2, width]; the first rows, the class token's and
-// DeiT's, stay.
+// Positions [special + from^2, width] made for a grid of from x from patches, as torch's bicubic interpolation
+// (a = -0.75, without align_corners or antialias) resizes them to [special + to^2, width]; the first rows, those of the
+// class token and of DeiT's, stay.
 std::vector<float> interpolate_positions(const std::vector<float>& rows, int64_t from, int64_t to, int64_t width,
                                          int64_t special = 1);
 

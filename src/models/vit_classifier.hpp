@@ -23,7 +23,8 @@ class VitClassifier {
   struct Logits {
     Tensor label, distilled;
   };
-  // With `saved` the rest is kept for the matching backward; `sink` (absent in inference) hears `need`. `look`: see Vit.
+  // With `saved` the rest is kept for the matching backward; `sink` (absent in inference) hears `need`. `look` as of
+  // Vit.
   Logits forward(Ctx&, GradSink*, Tensor pixels, Saved*, const Vit::Look& look = {}) const;
   // The answer, [B, C]: of both heads the mean.
   Tensor forward(Ctx&, Tensor pixels) const;

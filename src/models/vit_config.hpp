@@ -18,7 +18,7 @@ struct VitConfig {
   bool distillation_token = false;                           // DeiT: a second token and head, for the teacher's answer
   std::vector<std::string> labels = {"LABEL_0", "LABEL_1"};  // id2label in order of id
 
-  // Calls v(name, field) for every field of config.json that changes the maths, but the labels and what model_type says.
+  // Calls v(name, field) for every field of config.json that changes the maths, but labels and what model_type says.
   template <class V>
   void fields(V&& v) {
     v("hidden_size", hidden_size), v("num_hidden_layers", num_hidden_layers);

@@ -24,7 +24,8 @@ struct DistillationChoice {
 // task.layers for models of so many layers.
 std::vector<LayerPair> layer_pairs(const Config&, int64_t student, int64_t teacher);
 
-// Without the layers, which the models decide. Of a config whose task.name is distillation; a config error says what is wrong with it.
+// Of a config whose task.name is distillation, without the layers, which the models decide; a config error says what is
+// wrong with it.
 DistillationChoice choose_distillation(const Config&);
 
 }  // namespace viaduct

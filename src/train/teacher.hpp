@@ -1,5 +1,5 @@
-// A frozen model whose answers a student learns. It has weights without gradients, is never trained, and its forward keeps
-// nothing.
+// A frozen model whose answers a student learns. It has weights without gradients, is never trained, and its forward
+// keeps nothing.
 #pragma once
 #include <memory>
 #include <optional>

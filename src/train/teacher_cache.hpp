@@ -1,9 +1,9 @@
-// What a teacher has answered, on disk, so that it need not be asked again: in later epochs, by later runs, by other ranks.
-// A folder of HDF5 files, each written once and whole by one rank; everybody reads all of them.
+// What a teacher has answered, on disk, so that it need not be asked again: in later epochs, by later runs, by other
+// ranks. A folder of HDF5 files, each written once and whole by one rank; everybody reads all of them.
 //
 // A record is found by sample and augmentation counter, and counts only if it was made from the very pixels: it holds
-// their hash, and a hash of itself. What is damaged or stale is asked again. Files of another teacher, other data or other
-// settings are an error.
+// their hash, and a hash of itself. What is damaged or stale is asked again. Files of another teacher, other data or
+// other settings are an error.
 #pragma once
 #include <map>
 #include <string>

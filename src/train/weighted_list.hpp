@@ -13,8 +13,8 @@ namespace viaduct {
 
 std::vector<std::string> split_list(const std::string& text);  // at the commas, without blanks around
 
-// The terms in their order, each once, with its weight above 0 (1 where none is given). `names`: what there is, of which
-// the nearest is offered for what there is not (`also` beside them); `expected`: what is said then.
+// The terms in their order, each once, with its weight above 0 (1 where none is given). `names`: what there is, of
+// which the nearest is offered for what there is not (`also` beside them); `expected`: what is said then.
 std::vector<std::pair<std::string, double>> weighted_list(const Config&, const std::string& key,
                                                           const std::string& value,
                                                           const std::vector<std::string>& names,

@@ -1,13 +1,13 @@
 // What a student is told by its teacher. Every loss is added to `losses` [B] fp32 (fp64 for fp64), and its gradient to
-// that of the student's tensor; either may be absent. They are those of the *sum* over the batch, computed in fp32 (fp64
-// for fp64).
+// that of the student's tensor; either may be absent. They are those of the *sum* over the batch, computed in fp32
+// (fp64 for fp64).
 #pragma once
 #include "core/device/context.hpp"
 
 namespace viaduct::ops {
 
 // weight KL(softmax(teacher / temperature) || softmax(logits / temperature)) (Hinton et al. 2015), whose gradient is
-// weight / temperature (softmax(logits / temperature) - softmax(teacher / temperature)). logits, teacher, dlogits [B, C].
+// weight / temperature (softmax(logits / temperature) - softmax(teacher / temperature)). All are [B, C].
 struct DistillationKl {
   double temperature = 1, weight = 1;
 };
