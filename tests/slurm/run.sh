@@ -58,7 +58,7 @@ ok "doctor sees two ranks of srun"
 "$program" scenes "$work/scenes" --scenes.count 300 --scenes.size 24 >"$work/scenes.log" 2>&1
 train=(--data.train "$work/scenes/train" --data.eval "$work/scenes/eval" --model.hidden_size 64 --model.num_hidden_layers 4
   --model.num_attention_heads 4 --model.intermediate_size 128 --model.image_size 24 --model.patch_size 4
-  --model.hidden_dropout_prob 0.1 --train.batch_size 8 --train.steps 300 --train.lr 1e-3 --run.log_every 2)
+  --model.hidden_dropout_prob 0.1 --train.batch_size 8 --train.steps 200 --train.lr 1e-3 --run.log_every 2)
 srun --mpi=pmix -n 2 "$program" train "${train[@]}" --run.output "$work/whole" >"$work/whole.log" 2>&1 ||
   no "training with srun --mpi=pmix"
 says whole "2 ranks on $(hostname -s)"
@@ -93,9 +93,9 @@ interrupt() {
   # Slurm keeps a requeued job back for two minutes, slurmd a job that ended in the same second.
   scontrol update jobid="$job" StartTime=now+3
 }
-interrupt 1 20 --signal=USR1              # to the ranks, as #SBATCH --signal does before the time limit
+interrupt 1 15 --signal=USR1              # to the ranks, as #SBATCH --signal does before the time limit
 ok "SIGUSR1 to the ranks: saved, exit code 75, requeued"
-interrupt 2 60 --batch --signal=TERM      # to the script, as pre-emption does
+interrupt 2 40 --batch --signal=TERM      # to the script, as pre-emption does
 ok "SIGTERM to the batch script: saved, exit code 75, requeued"
 finished() { [[ $(state) == COMPLETED ]]; }
 within 300 finished || no "the job does not complete ($(state))"
