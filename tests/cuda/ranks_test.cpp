@@ -37,7 +37,9 @@ class CudaRanks : public ProgramTest {
     Result result = ranks(n, "train " + on_device() + " --run.output " + folder(name) + " --train.batch_size " +
                                  std::to_string(8 / n) + " " + arguments);
     ASSERT_EQ(result.code, 0) << result.err;
-    if (n > 1) EXPECT_NE(result.err.find("over nccl"), std::string::npos) << result.err;
+    if (n > 1) {
+      EXPECT_NE(result.err.find("over nccl"), std::string::npos) << result.err;
+    }
   }
 };
 
