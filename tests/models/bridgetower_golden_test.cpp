@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 
 #include "core/base/files.hpp"
@@ -78,13 +79,16 @@ struct Golden {
     terms = double(sink.terms);
     return sink.loss / terms;
   }
+  // Outputs of a size above 1 are compared in units of it, their root mean square.
   void expect_values(Tensor got, const std::string& name, int64_t stride, int64_t first, int64_t columns) const {
     std::vector<float> want = read_floats(data, name);
+    const double squares = std::inner_product(want.begin(), want.end(), want.begin(), 0.0);
+    const double unit = std::max(1.0, std::sqrt(squares / double(want.size())));
     int64_t rows = int64_t(want.size()) / stride;
     ASSERT_EQ(got.numel(), rows * columns) << name;
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < columns; ++c)
-        ASSERT_NEAR(viaduct::data<float>(got)[r * columns + c], want[size_t(r * stride + first + c)], 1e-4)
+        ASSERT_NEAR(viaduct::data<float>(got)[r * columns + c], want[size_t(r * stride + first + c)], 1e-4 * unit)
             << name << " row " << r << " column " << c;
   }
   void expect_values(Tensor got, const std::string& name) const {
