@@ -51,10 +51,10 @@ Exit run(const Invocation& call) {
     fit_to_texts(source, config, {data.train, data.eval}, call.comm);
   }
   settle(call);  // as training does: scratch memory of attention and the number of workers depend on the threads
+  const Device device = choose_device(config, call.comm, true);
   if (call.world.rank != 0) return Exit::ok;
   const std::vector<int64_t> wanted = planned_ranks(config);
   const int ranks = int(wanted[0]);
-  const Device device = choose_device(config, call.comm, true);
   auto memory = config.plan.memory_gb > 0 ? std::optional(int64_t(config.plan.memory_gb * 1e9))
                 : device.is_cuda()        ? std::optional(gpu(device.index).free_bytes)
                                           : available_memory();

@@ -10,6 +10,7 @@
 #include "app/forecast.hpp"
 #include "app/report_data.hpp"
 #include "core/base/check.hpp"
+#include "core/base/log.hpp"
 
 namespace viaduct::app {
 namespace {
@@ -140,6 +141,10 @@ void print_forecast(const Config& config, const std::vector<int64_t>& ranks, dou
                     runs[0].folder, runs[0].ranks));
   const MeasuredStep step = measured_step(folders[0], config, trained_parameters);
   const Cluster cluster = cluster_of(config, ranks);
+  if (step.gpu)
+    log::warn(
+        "plan.links was measured between ranks in host memory; GPUs exchange gradients over NCCL, which is faster "
+        "and hides behind backward: what the forecast says of communication is no more than a bound");
   fmt::print(
       "\nforecast of a step ({} samples a rank; a host has {:.0f} cores; all-reduce of {} ranks: {:.1f} us + "
       "{:.2f} GB/s)\n",

@@ -52,7 +52,7 @@ Exit run(const Invocation& call) {
 const Command train_command = {
     "train",
     "",
-    "fine-tune a model on labelled images",
+    "train a model on images with labels, or with texts",
     "Any number of ranks: mpirun -np N viaduct train --config FILE. Needs data.train and "
     "run.output. With model.pretrained\n"
     "training starts from its weights, else from random ones. SIGUSR1 saves and stops (exit "

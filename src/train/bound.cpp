@@ -70,16 +70,20 @@ Loss optimizer_loss(const std::vector<RankTimes>& ranks, const Config& config) {
                           : "")};
 }
 
-std::string compute_line(const RankTimes& rank, const Config& config, bool on_gpu) {
+// On GPUs the exchange of gradients is part of their work and not told apart.
+std::string compute_line(const RankTimes& rank, const Config& config, bool on_gpu, bool alone) {
   std::vector<std::string> tries;
   if (config.train.recompute)
     tries.push_back("train.recompute = false, if the memory is there, does a quarter less work");
   if (config.train.precision == "fp32")
     tries.push_back(on_gpu ? "train.precision = bf16" : "train.precision = bf16, on processors with AMX");
   tries.push_back("more ranks");
-  return fmt::format("bound by {} ({:.0f} % of a step), as it should be; to be faster: {}",
-                     on_gpu ? "the GPU's work" : "the arithmetic of forward and backward",
-                     100 * rank.compute / rank.step, fmt::join(tries, "; or "));
+  const bool mixed = on_gpu && !alone;
+  return fmt::format("bound by {} ({:.0f} % of a step){}; to be faster: {}",
+                     mixed    ? "the work of the GPUs and the exchange of gradients between them"
+                     : on_gpu ? "the GPU's work"
+                              : "the arithmetic of forward and backward",
+                     100 * rank.compute / rank.step, mixed ? "" : ", as it should be", fmt::join(tries, "; or "));
 }
 
 }  // namespace
@@ -105,7 +109,7 @@ std::string what_bounds(const std::vector<RankTimes>& ranks, const Config& confi
                            optimizer_loss(ranks, config)};
   auto most = std::max_element(losses.begin(), losses.end(), [](auto& a, auto& b) { return a.seconds < b.seconds; });
   const double step = ranks[0].step, share = most->seconds / step;
-  if (!(share >= kBounds)) return compute_line(ranks[0], config, on_gpu);
+  if (!(share >= kBounds)) return compute_line(ranks[0], config, on_gpu, ranks.size() == 1);
   return fmt::format("bound by {}: {:.0f} % of a step, without which it would be {:.1f} times as fast; {}", most->what,
                      100 * share, 1 / std::max(1 - share, 0.01), most->remedy);
 }

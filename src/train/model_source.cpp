@@ -46,6 +46,10 @@ TaskChoice choose(const Config& config, const ModelConfig& model) {
         fmt::format("task.name = {} ({}) needs an image-text model: model.arch = bridgetower, or "
                     "model.pretrained with one",
                     config.task.name, config.origin("task.name")));
+  if (is_bridgetower(model) && choice.distils)
+    fail_config(
+        "task.name = distillation is of a ViT by a ViT in this version; model.arch = vit, or model.pretrained with "
+        "one");
   if (is_bridgetower(model) && choice.classifies())
     fail_config(fmt::format("task.name = {} ({}): a BridgeTower learns itm, itc or mlm, or a weighted sum of them",
                             config.task.name, config.origin("task.name")));

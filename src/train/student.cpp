@@ -59,7 +59,6 @@ void check_student(const Config& config, const ModelSource& student) {
   auto refuse = [&](const std::string& why) {
     fail_config(fmt::format("task.teacher = {} ({}): {}", config.task.teacher, config.origin("task.teacher"), why));
   };
-  if (is_bridgetower(student.config)) refuse("distillation is of a ViT by a ViT in this version");
   if (is_cut(config) && !student.every_layer)
     refuse_value(config, "model.pretrained", config.model.pretrained,
                  "task.every_layer and task.first_heads cut the student out of the teacher; give one or the other");

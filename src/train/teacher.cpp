@@ -47,14 +47,15 @@ void Teacher::open_cache(const Config& config, const std::string& data) {
   std::string processor = image_processor_json(source_.processor);
   std::erase_if(processor, [](char c) { return c == '\n' || c == ' '; });
   const std::string about = fmt::format(
-      "teacher: {}, weights xxh3 {}\ncomputed in: {} on {}\ndata: {}\nimages: {}, {}, augment {}\n",
+      "teacher: {}, weights xxh3 {}\ncomputed in: {} on {}\ndata: {}\nimages: {}, {}, augment {}, erasing {}\n",
       describe(source_.config), hash_, name_of(store.dtype()), store.values().device.is_cuda() ? "cuda" : "cpu", data,
-      processor, config.data.image_pipeline, config.data.augment);
+      processor, config.data.image_pipeline, config.data.augment == "auto" ? "default" : config.data.augment,
+      config.augment.random_erasing);
   const bool halves = store.dtype() == DType::bf16 || config.task.cache_precision == "bf16";
   cache_ = std::make_unique<TeacherCache>(
       config.task.cache, about, vit(source_.config).classes(),
       StoredAnswer{.dtype = halves ? DType::bf16 : DType::f32, .top_k = config.task.cache_top_k},
-      config.data.augment != "none");
+      config.data.augment != "none" || config.augment.random_erasing > 0);
 }
 
 Ctx Teacher::own(Ctx& ctx) { return {ctx.stream, ctx.arena, *packed_, ctx.dtype}; }

@@ -54,6 +54,12 @@ TEST_F(Parallel, InvariantSumsGiveTheSameWeights) {
     EXPECT_TRUE(weights(trained(strategy, n, invariant + strategy)) == one) << strategy << " on " << n << " ranks";
 }
 
+TEST_F(Parallel, APlanIsSaidOnce) {
+  Result plan = ranks(2, "plan " + model());
+  ASSERT_EQ(plan.code, 0) << plan.err;
+  EXPECT_EQ(plan.out.find("\ntraining, "), plan.out.rfind("\ntraining, ")) << plan.out;
+}
+
 // 1,003 pictures in batches of 12: no division of the work leaves one out or counts one twice.
 TEST_F(Parallel, AnEpochIsTheSameForAnyNumberOfRanks) {
   ASSERT_EQ(viaduct("scenes " + folder("scenes") + " --scenes.count 1200 --scenes.size 24").code, 0);

@@ -67,6 +67,14 @@ TEST(Bound, Arithmetic) {
   EXPECT_THAT(bound({busy}, config), AllOf(HasSubstr("train.recompute = false"), testing::Not(HasSubstr("bf16"))));
 }
 
+TEST(Bound, GpusDoNotTellTheirExchangeApart) {
+  const RankTimes busy{.step = 1, .data = 0.02, .compute = 0.98, .comm = 0, .optimizer = 0};
+  EXPECT_THAT(what_bounds({busy}, {}, 1, true),
+              StartsWith("bound by the GPU's work (98 % of a step), as it should be"));
+  EXPECT_THAT(what_bounds({busy, busy}, {}, 1, true),
+              AllOf(HasSubstr("the exchange of gradients between them"), testing::Not(HasSubstr("as it should"))));
+}
+
 // Three workers that never rest deliver a step's images in a second; 0.6 seconds of it are left to hide that.
 TEST(Bound, DataSaysHowManyWorkers) {
   const RankTimes waits{.step = 1, .data = 0.4, .compute = 0.55, .comm = 0, .optimizer = 0.05};
