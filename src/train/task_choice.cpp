@@ -40,7 +40,7 @@ TaskChoice choose_task(const Config& config) {
   for (const char* key :
        {"task.teacher", "task.losses", "task.temperature", "task.layers", "task.distillation_token", "task.every_layer",
         "task.first_heads", "task.cache", "task.cache_top_k", "task.cache_precision"})
-    if (!choice.distils && config.origins.contains(key))
+    if (!choice.distils && value_text(config, key) != value_text(Config{}, key))
       refuse_value(config, key, value_text(config, key), "needs task.name = distillation");
   if (config.task.itm_negatives == "hard" && (choice.itm == 0 || choice.itc == 0))
     refuse_value(config, "task.itm_negatives", "hard",

@@ -49,7 +49,7 @@ TEST_F(Pretrained, ADamagedFileIsNamed) {
 
 TEST_F(Pretrained, AnotherArchitectureIsNamed) {
   write_bytes(folder() / "config.json", R"({"model_type": "clip"})");
-  expect_refused(3, R"(expected model_type = "vit" or "bridgetower", found "clip")", folder().string());
+  expect_refused(3, R"(expected model_type = "vit", "deit" or "bridgetower", found "clip")", folder().string());
 }
 
 // Training makes the classifier anew; predictions of a random one would be nonsense.
