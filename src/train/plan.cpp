@@ -56,7 +56,7 @@ MemoryPlan plan_memory(const MakeTask& make_task, const StepShape& shape) {
   plan.batches = shape.batches_held * batch.storage->bytes();
   plan.step = BatchUpload::bytes(shape.device, batch);
   if (shape.training && shape.device == Device::Kind::cuda)
-    plan.step += StepNumbers::bytes(shape.device) + ops::step_sum::count * size_of(DType::f64);
+    plan.step += StepNumbers::bytes(shape.device) + 2 * ops::step_sum::count * size_of(DType::f64);
   return plan;
 }
 

@@ -149,8 +149,9 @@ TEST_F(CudaVit, ABatchThatDoesNotFitIsRefusedWithTheLargestThatDoes) {
   EXPECT_NE(message.find("try train.batch_size = "), std::string::npos) << message;
 }
 
-TEST_F(CudaVit, SeveralRanksAreRefusedForNow) {
-  EXPECT_NE(message_of([&] { train("two", 2, kCuda); }, Exit::config).find("NCCL"), std::string::npos);
+TEST_F(CudaVit, RanksThatMeetInHostMemoryAreRefused) {
+  EXPECT_NE(message_of([&] { train("two", 2, kCuda); }, Exit::config).find("exchange gradients in host memory"),
+            std::string::npos);
 }
 
 TEST_F(CudaBridgeTower, LearnsWhatTheCpuLearns) {
